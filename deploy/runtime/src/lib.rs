@@ -1,0 +1,3 @@
+//! What every service needs to run: database columns, logs, metrics, health, the broker.
+
+pub mod pg;

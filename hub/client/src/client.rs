@@ -1,0 +1,131 @@
+//! The client of the hub's internal API.
+
+use crate::wire::{
+    BatchRequest, ChainEventsRequest, ChannelHead, ErrorBody, FatesRequest, Hello, HubRefusal,
+    JournalEntry, Marks, SignedBatch, Terms, Welcome, WithdrawRequest, WithdrawSigned,
+};
+use hub_core::ChannelId;
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+
+/// How a call to the hub failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The hub answered no: nothing happened there.
+    #[error("hub refused: {0:?}")]
+    Refused(HubRefusal),
+    /// No answer, or one that can't be read. Whatever was asked for may have happened: ask
+    /// again with the same request.
+    #[error("hub did not answer: {0}")]
+    Unknown(String),
+}
+
+/// A client bound to one hub.
+#[derive(Debug, Clone)]
+pub struct HubClient {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl HubClient {
+    /// A client for `base` (for example `http://127.0.0.1:18082`) that waits at most `timeout`
+    /// for an answer.
+    pub fn new(base: &str, token: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            http: reqwest::Client::builder()
+                .timeout(timeout)
+                .tcp_nodelay(true)
+                .no_proxy()
+                .build()?,
+            base: base.trim_end_matches('/').to_owned(),
+            token: token.trim().to_owned(),
+        })
+    }
+
+    /// What the hub signs channels on.
+    pub async fn terms(&self) -> Result<Terms, HubError> {
+        self.get("terms").await
+    }
+
+    /// Introduces a replica to the hub's session.
+    pub async fn hello(&self, hello: &Hello) -> Result<Welcome, HubError> {
+        self.post("hello", hello).await
+    }
+
+    /// Asks for a signature over a batch.
+    pub async fn sign_batch(&self, request: &BatchRequest) -> Result<SignedBatch, HubError> {
+        self.post("batches", request).await
+    }
+
+    /// Tells what became of batches.
+    pub async fn fates(&self, request: &FatesRequest) -> Result<Marks, HubError> {
+        self.post("fates", request).await
+    }
+
+    /// Asks for a signature over a `Withdraw`.
+    pub async fn sign_withdraw(
+        &self,
+        request: &WithdrawRequest,
+    ) -> Result<WithdrawSigned, HubError> {
+        self.post("withdrawals", request).await
+    }
+
+    /// Reports final chain events.
+    pub async fn chain_events(&self, request: &ChainEventsRequest) -> Result<Marks, HubError> {
+        self.post("chain-events", request).await
+    }
+
+    /// Journal entries above `after`, oldest first.
+    pub async fn journal(&self, after: u64, limit: u32) -> Result<Vec<JournalEntry>, HubError> {
+        self.get(&format!("journal?after={after}&limit={limit}"))
+            .await
+    }
+
+    /// One channel's head.
+    pub async fn channel(&self, id: &ChannelId) -> Result<ChannelHead, HubError> {
+        self.get(&format!("channels/{id}")).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T, HubError> {
+        self.send(self.http.get(self.url(route))).await
+    }
+
+    async fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        route: &str,
+        body: &B,
+    ) -> Result<T, HubError> {
+        self.send(self.http.post(self.url(route)).json(body)).await
+    }
+
+    fn url(&self, route: &str) -> String {
+        format!("{}/internal/v1/{route}", self.base)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, HubError> {
+        let unknown = |error: reqwest::Error| HubError::Unknown(error.to_string());
+        let response = request
+            .bearer_auth(&self.token)
+            .send()
+            .await
+            .map_err(unknown)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(unknown)?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| HubError::Unknown(format!("{status}: {error}")));
+        }
+        match serde_json::from_slice::<ErrorBody>(&bytes) {
+            // A fault or a stop may have come after the commit.
+            Ok(body) if matches!(body.error, HubRefusal::Internal | HubRefusal::Unavailable) => {
+                Err(HubError::Unknown(body.detail))
+            }
+            Ok(body) => Err(HubError::Refused(body.error)),
+            Err(error) => Err(HubError::Unknown(format!("{status}: {error}"))),
+        }
+    }
+}

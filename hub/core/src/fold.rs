@@ -1,0 +1,371 @@
+//! The channel machine: folds many operations into one new state per channel.
+//!
+//! Both sides run it on their own heads with the same operations and must reach the same
+//! states; a refused operation changes nothing and does not disturb the others.
+
+use crate::merkle::Tree;
+use crate::types::{Leg, LegKind, MAX_VERSION};
+use crate::{Action, Amount, ChannelId, Domain, Hash32, Operation, State, Typed, Version};
+use std::collections::BTreeMap;
+
+/// What a side knows of a channel beside its states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// W: withdrawals executed in this epoch, at a final block. Zero is always a safe guess.
+    pub executed: Amount,
+    /// What `withdrawn` must not fall below: executed plus every signed `Withdraw` that is
+    /// neither executed nor expired at a final block (N2.5).
+    pub withdraw_floor: Amount,
+    /// Deposits of this epoch at a final block.
+    pub final_deposits: Amount,
+    /// K: the newest `Credit` signed.
+    pub credit_signed: Amount,
+    /// Whether a close was asked for or seen: nothing is signed any more (P13).
+    pub closing: bool,
+}
+
+impl Facts {
+    /// What the hub balance must keep for pending withdrawals and unfolded credits (N2.4).
+    pub fn reserve(&self, state: &State) -> Amount {
+        let pending = state.withdrawn.less(self.executed);
+        let unfolded = self.credit_signed.less(state.credited);
+        // A sum beyond u128 can't be covered by any balance, so the cap refuses as well.
+        pending.checked_add(unfolded).unwrap_or(Amount::MAX)
+    }
+}
+
+/// Why an operation is not applied. Every refusal leaves all states as they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing to move.
+    #[error("the amount is zero")]
+    AmountZero,
+    /// The user side holds less than is asked for.
+    #[error("channel {channel} has {available}, {required} is needed")]
+    InsufficientFunds {
+        /// The channel that would pay.
+        channel: ChannelId,
+        /// What its user side holds free.
+        available: Amount,
+        /// What the operation takes.
+        required: Amount,
+    },
+    /// The hub side can't give that much.
+    #[error("channel {channel} can receive {receivable}, not {required}")]
+    CapacityExceeded {
+        /// The channel that would receive.
+        channel: ChannelId,
+        /// What its hub side can still give.
+        receivable: Amount,
+        /// What the operation gives.
+        required: Amount,
+    },
+    /// Payer and payee are one channel.
+    #[error("payer and payee are the same channel")]
+    SameChannel,
+    /// The channel is not in this fold: unknown, or of another hub.
+    #[error("channel {0} is unknown")]
+    UnknownChannel(ChannelId),
+    /// The channel to open is there already.
+    #[error("channel {0} is already open")]
+    AlreadyOpen(ChannelId),
+    /// The channel's parameters break a rule of opening.
+    #[error("a channel needs a capacity above zero and below 2^96")]
+    BadParams,
+    /// The channel is being closed; nothing is signed in it.
+    #[error("channel {0} is closing")]
+    Closing(ChannelId),
+    /// More deposits folded than are final.
+    #[error("channel {channel} has {unfolded} of final deposits left to fold, not {required}")]
+    DepositNotFinal {
+        /// The channel.
+        channel: ChannelId,
+        /// Final deposits not yet folded.
+        unfolded: Amount,
+        /// What the operation folds.
+        required: Amount,
+    },
+    /// The withdrawal could still be paid out on chain.
+    #[error("channel {channel} can take back {reversible} of its withdrawals, not {required}")]
+    WithdrawStillLive {
+        /// The channel.
+        channel: ChannelId,
+        /// What is neither executed nor executable.
+        reversible: Amount,
+        /// What the operation gives back.
+        required: Amount,
+    },
+    /// The channel has used up its versions.
+    #[error("channel {0} has no versions left in this epoch")]
+    VersionsExhausted(ChannelId),
+}
+
+/// One channel on its way to its next state.
+#[derive(Debug, Clone)]
+struct Draft {
+    base: State,
+    next: State,
+    facts: Facts,
+    legs: Vec<Hash32>,
+    opened: bool,
+}
+
+/// Balances of one leg's channel after its operation, for the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegOutcome {
+    /// The channel.
+    pub channel: ChannelId,
+    /// What happened to it.
+    pub kind: LegKind,
+    /// The user balance after the operation.
+    pub user_balance_after: Amount,
+}
+
+/// A set of channels and the operations applied to them so far.
+#[derive(Debug, Clone, Default)]
+pub struct Fold {
+    drafts: BTreeMap<ChannelId, Draft>,
+}
+
+impl Fold {
+    /// An empty fold.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Brings in a channel at its held state (N2: the newest state with both signatures).
+    pub fn insert(&mut self, held: State, facts: Facts) {
+        self.drafts.insert(
+            held.channel_id,
+            Draft {
+                base: held,
+                next: held,
+                facts,
+                legs: Vec::new(),
+                opened: false,
+            },
+        );
+    }
+
+    /// Whether the channel is in the fold.
+    pub fn contains(&self, channel: &ChannelId) -> bool {
+        self.drafts.contains_key(channel)
+    }
+
+    /// The channel's balances as of the operations applied so far.
+    pub fn current(&self, channel: &ChannelId) -> Option<&State> {
+        self.drafts.get(channel).map(|draft| &draft.next)
+    }
+
+    /// Applies one operation, or refuses it and changes nothing.
+    pub fn apply(
+        &mut self,
+        domain: &Domain,
+        operation: &Operation,
+    ) -> Result<Vec<LegOutcome>, Refusal> {
+        if let Action::Open { params } = operation.action {
+            return self.open(domain, &params);
+        }
+        let amount = operation.action.amount();
+        if amount.is_zero() {
+            return Err(Refusal::AmountZero);
+        }
+        if let Action::Transfer { payer, payee, .. } = operation.action
+            && payer == payee
+        {
+            return Err(Refusal::SameChannel);
+        }
+        // Each channel's outcome is computed before any is written, so that a refusal of the
+        // second leg leaves the first one as it was.
+        let mut done = Vec::with_capacity(2);
+        for (channel, kind, counterparty) in operation.action.legs() {
+            let draft = self
+                .drafts
+                .get(&channel)
+                .ok_or(Refusal::UnknownChannel(channel))?;
+            let leg = Leg {
+                operation: operation.id.word(),
+                kind,
+                amount,
+                counterparty,
+            };
+            done.push((leg, draft.after(kind, amount)?));
+        }
+        // Nothing below may fail.
+        let outcomes = done
+            .into_iter()
+            .filter_map(|(leg, next)| {
+                let draft = self.drafts.get_mut(&next.channel_id)?;
+                draft.next = next;
+                draft.legs.push(leg.hash_struct());
+                Some(LegOutcome {
+                    channel: next.channel_id,
+                    kind: leg.kind,
+                    user_balance_after: next.user_balance,
+                })
+            })
+            .collect();
+        Ok(outcomes)
+    }
+
+    fn open(
+        &mut self,
+        domain: &Domain,
+        params: &crate::ChannelParams,
+    ) -> Result<Vec<LegOutcome>, Refusal> {
+        if params.capacity.is_zero() || !params.capacity.fits_balance() {
+            return Err(Refusal::BadParams);
+        }
+        let id = params.channel_id(domain);
+        if self.drafts.contains_key(&id) {
+            return Err(Refusal::AlreadyOpen(id));
+        }
+        self.insert(State::null(id, 0, params.capacity), Facts::default());
+        if let Some(draft) = self.drafts.get_mut(&id) {
+            draft.opened = true;
+        }
+        Ok(Vec::new())
+    }
+
+    /// The new states, ordered by channel id, of all channels that an operation touched.
+    /// `max_signed` names the highest version this side knows to be used in a channel, which
+    /// may lie above the held one (P12).
+    pub fn finish(
+        self,
+        max_signed: impl Fn(&ChannelId) -> Version,
+    ) -> Result<Vec<Successor>, Refusal> {
+        self.drafts
+            .into_values()
+            .filter(|draft| draft.opened || !draft.legs.is_empty())
+            .map(|draft| {
+                let used = draft.base.version.max(max_signed(&draft.base.channel_id));
+                draft.seal(used)
+            })
+            .collect()
+    }
+}
+
+/// A new state and what it was derived from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Successor {
+    /// The co-signed state it builds on; the null state for a new channel.
+    pub base: State,
+    /// The new state.
+    pub state: State,
+    /// Whether the channel is opened by it.
+    pub opened: bool,
+}
+
+impl Draft {
+    /// The balances after one leg, or why not.
+    fn after(&self, kind: LegKind, amount: Amount) -> Result<State, Refusal> {
+        let channel = self.next.channel_id;
+        if self.facts.closing {
+            return Err(Refusal::Closing(channel));
+        }
+        let mut next = self.next;
+        match kind {
+            LegKind::Redeem | LegKind::Debit | LegKind::Withdraw => {
+                self.take_from_user(&mut next, amount)?;
+            }
+            LegKind::Issue | LegKind::Credit => self.give_to_user(&mut next, amount)?,
+            LegKind::Deposit => {
+                let unfolded = self.facts.final_deposits.less(next.deposited);
+                if amount > unfolded {
+                    return Err(Refusal::DepositNotFinal {
+                        channel,
+                        unfolded,
+                        required: amount,
+                    });
+                }
+                self.give_to_user(&mut next, amount)?;
+            }
+            LegKind::Refund => {
+                let reversible = next.withdrawn.less(self.facts.withdraw_floor);
+                if amount > reversible {
+                    return Err(Refusal::WithdrawStillLive {
+                        channel,
+                        reversible,
+                        required: amount,
+                    });
+                }
+                // The reserve for it is freed by the same step that spends it.
+                next.withdrawn = next.withdrawn.less(amount);
+                self.give_to_user(&mut next, amount)?;
+            }
+        }
+        match kind {
+            LegKind::Withdraw => next.withdrawn = self.grow(next.withdrawn, amount)?,
+            LegKind::Deposit => next.deposited = self.grow(next.deposited, amount)?,
+            _ => {}
+        }
+        Ok(next)
+    }
+
+    /// A cumulative total that grew; it is bounded long before u128 ends.
+    fn grow(&self, total: Amount, amount: Amount) -> Result<Amount, Refusal> {
+        total
+            .checked_add(amount)
+            .ok_or_else(|| self.over_capacity(Amount::ZERO, amount))
+    }
+
+    fn over_capacity(&self, receivable: Amount, required: Amount) -> Refusal {
+        Refusal::CapacityExceeded {
+            channel: self.next.channel_id,
+            receivable,
+            required,
+        }
+    }
+
+    fn take_from_user(&self, next: &mut State, amount: Amount) -> Result<(), Refusal> {
+        let refusal = Refusal::InsufficientFunds {
+            channel: next.channel_id,
+            available: next.user_balance,
+            required: amount,
+        };
+        next.user_balance = next.user_balance.checked_sub(amount).ok_or(refusal)?;
+        next.hub_balance = next.hub_balance.checked_add(amount).ok_or(refusal)?;
+        Ok(())
+    }
+
+    fn give_to_user(&self, next: &mut State, amount: Amount) -> Result<(), Refusal> {
+        let receivable = next.hub_balance.less(self.facts.reserve(next));
+        let refusal = self.over_capacity(receivable, amount);
+        if amount > receivable {
+            return Err(refusal);
+        }
+        next.hub_balance = next.hub_balance.checked_sub(amount).ok_or(refusal)?;
+        next.user_balance = next.user_balance.checked_add(amount).ok_or(refusal)?;
+        Ok(())
+    }
+
+    fn seal(self, used: Version) -> Result<Successor, Refusal> {
+        if used >= MAX_VERSION {
+            return Err(Refusal::VersionsExhausted(self.base.channel_id));
+        }
+        let mut state = self.next;
+        state.version = used + 1;
+        state.ack_version = self.base.version;
+        state.transfers_root = transfers_root(self.legs);
+        Ok(Successor {
+            base: self.base,
+            state,
+            opened: self.opened,
+        })
+    }
+}
+
+/// Root over the legs of one state. More legs than one tree holds are rolled up in chunks, in
+/// order: the roots of full trees are the leaves of the tree above them.
+pub fn transfers_root(mut legs: Vec<Hash32>) -> Hash32 {
+    if legs.is_empty() {
+        return Hash32::ZERO;
+    }
+    while legs.len() > crate::merkle::MAX_LEAVES {
+        legs = legs
+            .chunks(crate::merkle::MAX_LEAVES)
+            .filter_map(|chunk| Tree::new(chunk.to_vec()).map(|tree| tree.root()))
+            .collect();
+    }
+    Tree::new(legs).map_or(Hash32::ZERO, |tree| tree.root())
+}

@@ -1,0 +1,43 @@
+//! The pure channel protocol: no I/O, no clock, no randomness.
+//!
+//! Account-service, hub, chain-worker, reconciliation and the command line all derive channel
+//! states with the code in this crate, so that no two of them can disagree about a rule. The
+//! normative text is the protocol description; rule names such as `N2.4` point into it.
+//!
+//! * [`types`]: the messages both sides sign, with their EIP-712 types;
+//! * [`merkle`]: the tree that lets one signature cover a batch of states;
+//! * [`fold`]: the machine: operations in, new states or a [`Refusal`] out;
+//! * [`rules`]: what must hold before either side signs, checked independently of the machine;
+//! * [`proof`]: the file with which anybody checks a co-signed state offline.
+
+pub mod amount;
+pub mod bytes;
+pub mod eip712;
+pub mod encoding;
+pub mod fold;
+pub mod lock;
+pub mod merkle;
+pub mod operation;
+pub mod proof;
+pub mod rules;
+pub mod signature;
+pub mod types;
+
+pub use amount::{Amount, AmountError};
+pub use bytes::{Address, BytesError, ChannelId, Hash32, Signature};
+pub use eip712::{Domain, Typed};
+pub use fold::{Facts, Fold, Refusal};
+pub use operation::{Action, Operation, OperationId};
+pub use types::{ChannelParams, Epoch, State, StateBatch, Version};
+
+use sha3::Digest as _;
+
+/// keccak-256, the hash of the chain.
+pub fn keccak256(bytes: &[u8]) -> Hash32 {
+    Hash32(sha3::Keccak256::digest(bytes).into())
+}
+
+/// sha-256, the hash of preimages.
+pub fn sha256(bytes: &[u8]) -> Hash32 {
+    Hash32(sha2::Sha256::digest(bytes).into())
+}

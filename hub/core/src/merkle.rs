@@ -1,0 +1,150 @@
+//! The tree over which one signature covers many states (P1) and one state covers many legs.
+
+use crate::{Hash32, keccak256};
+
+/// Deepest tree the system makes.
+pub const MAX_DEPTH: u8 = 12;
+/// Deepest tree the contract accepts.
+pub const MAX_ACCEPTED_DEPTH: u8 = 20;
+/// Most leaves of one tree.
+pub const MAX_LEAVES: usize = 1 << MAX_DEPTH;
+
+/// Hash of an inner node.
+pub fn node(left: Hash32, right: Hash32) -> Hash32 {
+    let mut bytes = [0; 64];
+    bytes[..32].copy_from_slice(&left.0);
+    bytes[32..].copy_from_slice(&right.0);
+    keccak256(&bytes)
+}
+
+/// Levels of the tree over so many leaves: at least one, so that a root is never a leaf.
+pub fn depth_of(leaves: usize) -> u8 {
+    let levels = leaves.max(1).next_power_of_two().trailing_zeros().max(1);
+    u8::try_from(levels).unwrap_or(u8::MAX)
+}
+
+/// A tree over leaves in their given order, padded on the right with 32 zero bytes.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// From the leaves to the root; padding is implied by [`Tree::pads`].
+    levels: Vec<Vec<Hash32>>,
+    /// Root of an all-padding subtree, by level.
+    pads: Vec<Hash32>,
+}
+
+impl Tree {
+    /// The tree, or nothing when there are no leaves or more than [`MAX_LEAVES`].
+    pub fn new(leaves: Vec<Hash32>) -> Option<Self> {
+        if leaves.is_empty() || leaves.len() > MAX_LEAVES {
+            return None;
+        }
+        let depth = depth_of(leaves.len());
+        let mut levels = vec![leaves];
+        let mut pads = vec![Hash32::ZERO];
+        for level in 0..usize::from(depth) {
+            let pad = pads[level];
+            let above = levels[level]
+                .chunks(2)
+                .map(|pair| node(pair[0], pair.get(1).copied().unwrap_or(pad)))
+                .collect();
+            levels.push(above);
+            pads.push(node(pad, pad));
+        }
+        Some(Self { levels, pads })
+    }
+
+    /// The root.
+    pub fn root(&self) -> Hash32 {
+        self.levels[self.levels.len() - 1][0]
+    }
+
+    /// Levels above the leaves.
+    pub fn depth(&self) -> u8 {
+        u8::try_from(self.levels.len() - 1).unwrap_or(u8::MAX)
+    }
+
+    /// The siblings from leaf to root, or nothing when there is no such leaf.
+    pub fn path(&self, index: usize) -> Option<Vec<Hash32>> {
+        self.levels[0].get(index)?;
+        let siblings = self.levels[..self.levels.len() - 1]
+            .iter()
+            .enumerate()
+            .map(|(level, row)| {
+                let sibling = (index >> level) ^ 1;
+                row.get(sibling).copied().unwrap_or(self.pads[level])
+            })
+            .collect();
+        Some(siblings)
+    }
+}
+
+/// The root that a leaf at `index` with these siblings belongs to; bit i of `index` says which
+/// side at level i. Nothing when `index` does not fit the path.
+pub fn root_of(leaf: Hash32, index: u32, siblings: &[Hash32]) -> Option<Hash32> {
+    if siblings.is_empty()
+        || siblings.len() > usize::from(MAX_ACCEPTED_DEPTH)
+        || index >> siblings.len() != 0
+    {
+        return None;
+    }
+    let mut hash = leaf;
+    for (level, sibling) in siblings.iter().enumerate() {
+        hash = if index >> level & 1 == 0 {
+            node(hash, *sibling)
+        } else {
+            node(*sibling, hash)
+        };
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn leaves(count: usize) -> Vec<Hash32> {
+        (0..count)
+            .map(|i| keccak256(&(i as u64).to_be_bytes()))
+            .collect()
+    }
+
+    #[test]
+    fn a_single_leaf_has_a_tree_of_depth_one() {
+        let tree = Tree::new(leaves(1)).unwrap();
+        assert_eq!(tree.depth(), 1);
+        assert_eq!(tree.root(), node(leaves(1)[0], Hash32::ZERO));
+    }
+
+    #[test]
+    fn depth_is_the_rounded_up_logarithm() {
+        for (count, depth) in [
+            (1, 1),
+            (2, 1),
+            (3, 2),
+            (4, 2),
+            (5, 3),
+            (1024, 10),
+            (4096, 12),
+        ] {
+            assert_eq!(depth_of(count), depth, "{count}");
+        }
+        assert!(Tree::new(vec![]).is_none());
+        assert!(Tree::new(vec![Hash32::ZERO; MAX_LEAVES + 1]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn every_leaf_proves_its_place_and_no_other(count in 1usize..70, at in 0usize..70, wrong in 0u32..128) {
+            let leaves = leaves(count);
+            let at = at % count;
+            let tree = Tree::new(leaves.clone()).unwrap();
+            let path = tree.path(at).unwrap();
+            prop_assert_eq!(path.len(), usize::from(tree.depth()));
+            prop_assert_eq!(root_of(leaves[at], at as u32, &path), Some(tree.root()));
+            if wrong as usize != at {
+                prop_assert_ne!(root_of(leaves[at], wrong, &path), Some(tree.root()));
+            }
+        }
+    }
+}
