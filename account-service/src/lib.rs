@@ -1,1 +1,3 @@
-//! account-service.
+//! Account-service: the REST API of the custodial account system, and the posting engine.
+
+pub mod engine;

@@ -1,0 +1,5 @@
+//! Tests of the protocol core from outside.
+
+mod machine;
+mod proof;
+mod vectors;
