@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
+import {HubStore} from "./HubStore.sol";
+import {IHubChannels} from "./interfaces/IHubChannels.sol";
+import {IMintable} from "./interfaces/IMintable.sol";
+import {ChannelParams, Closer} from "./lib/Types.sol";
+
+/// What is paid after an epoch has ended: late, owed, or failed at first.
+abstract contract ChannelClaims is HubStore {
+    /// @inheritdoc IHubChannels
+    function claimDelayed(ChannelParams calldata params, uint32 epoch) external nonReentrant {
+        bytes32 id = _channelId(params);
+        bytes32 key = _key(id, epoch);
+        Delayed memory late = _delayed[key];
+        if (late.dueAt == 0) revert HubChannels_NothingToPay();
+        if (block.timestamp < late.dueAt) revert HubChannels_NotDue(late.dueAt);
+        Hub storage hub = _hubs[params.hub];
+
+        delete _delayed[key];
+        if (late.closer == Closer.Hub) {
+            hub.funds = _toUint128(uint256(hub.funds) + late.amount);
+            emit DelayedPaid(id, params.hub, epoch, params.hub, late.amount);
+            return;
+        }
+        emit DelayedPaid(id, params.hub, epoch, params.user, late.amount);
+        _payFunds(hub.mode, params.user, late.amount);
+    }
+
+    /// @inheritdoc IHubChannels
+    function payOwed(ChannelParams calldata params, uint32 epoch) external nonReentrant {
+        bytes32 id = _channelId(params);
+        bytes32 key = _key(id, epoch);
+        // While a closer can still be proved a cheat, what it is owed waits too.
+        if (_delayed[key].dueAt != 0) revert HubChannels_NotDue(_delayed[key].dueAt);
+        Hub storage hub = _hubs[params.hub];
+        uint256 owed = _owed[key];
+        uint256 paid = _take(hub, owed);
+        if (paid == 0) revert HubChannels_NothingToPay();
+
+        _owed[key] = owed - paid;
+        // Safe: the hub's sum holds every part.
+        hub.owed -= uint128(paid);
+        emit OwedPaid(id, params.hub, epoch, paid, owed - paid);
+        _payFunds(hub.mode, params.user, paid);
+    }
+
+    /// @inheritdoc IHubChannels
+    function claimReclaim(address account, address to) external nonReentrant {
+        if (to != account && msg.sender != account) revert HubChannels_NotPayee(msg.sender, account);
+        if (to == address(0)) revert HubChannels_ZeroAddress();
+        Claim memory claim = _claims[account];
+        uint256 amount = uint256(claim.held) + claim.unminted;
+        if (amount == 0) revert HubChannels_NothingToPay();
+
+        delete _claims[account];
+        emit Reclaimed(account, to, amount);
+        if (claim.held != 0 && !_callToken(abi.encodeCall(IERC20.transfer, (to, claim.held)))) {
+            revert HubChannels_TokenRefused();
+        }
+        if (claim.unminted != 0 && !_callToken(abi.encodeCall(IMintable.mint, (to, claim.unminted)))) {
+            revert HubChannels_TokenRefused();
+        }
+    }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+
+import {IHubChannels} from "./interfaces/IHubChannels.sol";
+import {IMintable} from "./interfaces/IMintable.sol";
+import {ChannelParams, Closer, FundingMode, Status, Types} from "./lib/Types.sol";
+
+/// Storage, parameter checks and payouts that all parts share.
+abstract contract HubStore is IHubChannels, ReentrancyGuardTransient {
+    using SafeERC20 for IERC20;
+
+    /// A hub's bond is at least this many of its penalty caps.
+    uint256 internal constant BOND_CAPS = 100;
+    /// Largest bounty, 1/10,000: more would make proving one's own cheating worth while.
+    uint256 internal constant MAX_BOUNTY_BPS = 500;
+    /// Deposits of one epoch stay below this, so that no sum of a settlement can overflow.
+    uint256 internal constant MAX_DEPOSITED = type(uint112).max;
+    /// Gas a payout may burn. A transfer or mint to a fresh address takes about 60,000.
+    uint256 internal constant PAYOUT_GAS = 150_000;
+
+    struct Hub {
+        FundingMode mode;
+        bool operatorPays;
+        uint32 minChallengePeriod;
+        uint32 maxChallengePeriod;
+        uint96 penaltyCap;
+        uint40 announcedAt;
+        // Vault mode: tokens held. Mint mode: tokens that may still be created.
+        uint128 funds;
+        uint128 owed;
+        uint128 bond;
+        uint128 announced;
+        string uri;
+    }
+
+    struct Channel {
+        uint32 epoch;
+        uint128 withdrawn;
+        uint40 deadline;
+        Status status;
+        Closer closer;
+        uint128 deposited;
+        uint96 collateral;
+        bytes32 dispute;
+    }
+
+    /// A closer's late payout. `closedVersion` is what a late proof is compared with.
+    struct Delayed {
+        uint128 amount;
+        uint40 dueAt;
+        uint48 closedVersion;
+        Closer closer;
+    }
+
+    /// `unminted` failed in mint mode and comes into being only when it is claimed.
+    struct Claim {
+        uint128 held;
+        uint128 unminted;
+    }
+
+    address public immutable override token;
+    uint32 public immutable override minWindow;
+    uint32 public immutable override maxWindow;
+    uint256 private immutable _cachedChainId;
+    bytes32 private immutable _cachedDomain;
+
+    address public override admin;
+    address public override guardian;
+
+    mapping(address hub => Hub) internal _hubs;
+    mapping(address hub => mapping(address signer => bool)) internal _signers;
+    mapping(bytes32 channelId => Channel) internal _channels;
+    mapping(bytes32 channelEpoch => Delayed) internal _delayed;
+    mapping(bytes32 channelEpoch => uint256) internal _owed;
+    mapping(bytes32 channelEpoch => bytes32) internal _lockLists;
+    mapping(address account => Claim) internal _claims;
+
+    constructor(address token_, address admin_, address guardian_, uint32 minWindow_, uint32 maxWindow_) {
+        if (token_ == address(0) || admin_ == address(0) || guardian_ == address(0)) revert HubChannels_ZeroAddress();
+        if (minWindow_ == 0 || minWindow_ > maxWindow_) {
+            revert HubChannels_WindowOutOfRange(minWindow_, 1, maxWindow_);
+        }
+        token = token_;
+        admin = admin_;
+        guardian = guardian_;
+        minWindow = minWindow_;
+        maxWindow = maxWindow_;
+        _cachedChainId = block.chainid;
+        _cachedDomain = Types.domainSeparator(block.chainid, address(this));
+    }
+
+    /*//////////////////////////////////////////////////////////////////////////
+                                       CHECKS
+    //////////////////////////////////////////////////////////////////////////*/
+
+    /// @dev Recomputed after a fork of the chain: nothing signed before it counts there.
+    function _domain() internal view returns (bytes32) {
+        return block.chainid == _cachedChainId ? _cachedDomain : Types.domainSeparator(block.chainid, address(this));
+    }
+
+    function _channelId(ChannelParams calldata params) internal view returns (bytes32) {
+        return Types.digest(_domain(), Types.hash(params));
+    }
+
+    /// @dev Keeps anybody from naming a hub it does not own: only a registered signer binds the hub's funds.
+    function _areValid(ChannelParams calldata params) internal view returns (bool) {
+        Hub storage hub = _hubs[params.hub];
+        return hub.mode != FundingMode.None && params.challengePeriod >= hub.minChallengePeriod
+            && params.challengePeriod <= hub.maxChallengePeriod && params.selfDelay <= hub.maxChallengePeriod
+            && params.penaltyCap <= hub.penaltyCap && params.bountyBps <= MAX_BOUNTY_BPS && params.capacity != 0
+            && params.user != address(0) && params.user != address(this) && params.userSigner != address(0)
+            && params.userSigner != params.hubSigner && _signers[params.hub][params.hubSigner];
+    }
+
+    function _requireChannel(ChannelParams calldata params) internal view returns (bytes32 id) {
+        id = _channelId(params);
+        if (!_areValid(params)) revert HubChannels_BadParams(id);
+    }
+
+    function _key(bytes32 id, uint32 epoch) internal pure returns (bytes32) {
+        return keccak256(abi.encode(id, epoch));
+    }
+
+    function _toUint128(uint256 amount) internal pure returns (uint128) {
+        if (amount > type(uint128).max) revert HubChannels_AmountTooLarge(amount);
+        // Safe: bounded above.
+        return uint128(amount);
+    }
+
+    /*//////////////////////////////////////////////////////////////////////////
+                                       TOKENS
+    //////////////////////////////////////////////////////////////////////////*/
+
+    /// @dev Moves the sender's own tokens in and insists on the exact amount.
+    function _pull(uint256 amount) internal {
+        uint256 before = IERC20(token).balanceOf(address(this));
+        IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
+        uint256 received = IERC20(token).balanceOf(address(this)) - before;
+        if (received != amount) revert HubChannels_TransferMismatch(amount, received);
+    }
+
+    /// @dev Takes what is there of `wanted` out of the hub's funds.
+    function _take(Hub storage hub, uint256 wanted) internal returns (uint256 taken) {
+        uint256 funds = hub.funds;
+        taken = wanted < funds ? wanted : funds;
+        // Safe: the rest of a uint128.
+        if (taken != 0) hub.funds = uint128(funds - taken);
+    }
+
+    /// @dev Pays what was taken from a hub's funds. Never fails: what can't be delivered becomes a claim.
+    function _payFunds(FundingMode mode, address to, uint256 amount) internal {
+        if (mode == FundingMode.Vault) return _payHeld(to, amount);
+        if (amount == 0 || _callToken(abi.encodeCall(IMintable.mint, (to, amount)))) return;
+        _claims[to].unminted += _toUint128(amount);
+        emit Reclaimable(to, amount, true);
+    }
+
+    /// @dev Pays tokens this contract holds. Never fails: what can't be delivered becomes a claim.
+    function _payHeld(address to, uint256 amount) internal {
+        if (amount == 0 || _callToken(abi.encodeCall(IERC20.transfer, (to, amount)))) return;
+        _claims[to].held += _toUint128(amount);
+        emit Reclaimable(to, amount, false);
+    }
+
+    /// @dev One call with a gas cap; reads at most one word of the answer. Success is no revert and an empty or true
+    /// answer: a balance difference could be faked by the receiver.
+    function _callToken(bytes memory data) internal returns (bool success) {
+        // A sender that starves the call could turn any payout into a claim.
+        if (gasleft() < PAYOUT_GAS * 64 / 63 + 10_000) revert HubChannels_GasTooLow(gasleft());
+        address target = token;
+        uint256 gasCap = PAYOUT_GAS;
+        assembly ("memory-safe") {
+            success := call(gasCap, target, 0, add(data, 0x20), mload(data), 0x00, 0x20)
+            if success {
+                switch returndatasize()
+                case 0 {}
+                default { success := and(gt(returndatasize(), 0x1f), eq(mload(0x00), 1)) }
+            }
+        }
+    }
+}
