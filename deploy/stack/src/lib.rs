@@ -5,21 +5,22 @@
 //!
 //! - [`testbed`] gives a test a database of its own, and prefixes, on servers that all tests share.
 //! - [`Stack`] with [`StackConfig::private`] gives a test servers that it may kill, pause and restart ([`Server`]).
-//! - [`Anvil`] is a private chain.
+//! - [`Anvil`] is a private chain; [`Service`] starts one of our own processes.
 
 mod anvil;
 mod error;
 mod http;
 mod launch;
 mod ports;
-mod postgres;
+pub mod postgres;
 mod probe;
 mod process;
-mod rabbitmq;
+pub mod rabbitmq;
 mod record;
-mod redis;
+pub mod redis;
 mod server;
 mod servers;
+mod service;
 mod shared;
 mod sql;
 mod temp;
@@ -38,7 +39,8 @@ pub use process::Identity;
 pub use record::{Record, StopSignal};
 pub use server::{Plan, Server, Started};
 pub use servers::{Endpoints, Kind, Stack, StackConfig, stop_recorded};
-pub use shared::{Shared, shared, test_down};
+pub use service::Service;
+pub use shared::{Shared, lock_file, shared, test_down};
 pub use sql::{Rows, execute};
 pub use temp::TempDir;
 pub use testbed::{Testbed, bare_testbed, testbed};

@@ -51,6 +51,21 @@ impl Port {
         (Port::Epmd, "EPMD_PORT", 18369),
         (Port::Anvil, "ANVIL_PORT", 18545),
     ];
+
+    /// Name of the process that listens there.
+    pub fn process(self) -> &'static str {
+        match self {
+            Port::AccountService => "account-service",
+            Port::ChainWorker => "chain-worker",
+            Port::HubVault => "hub-vault",
+            Port::HubMint => "hub-mint",
+            Port::Postgres => "postgres",
+            Port::Redis => "redis",
+            Port::Amqp | Port::AmqpDistribution => "rabbitmq",
+            Port::Epmd => "epmd",
+            Port::Anvil => "anvil",
+        }
+    }
 }
 
 /// A number for each [`Port`].

@@ -1,3 +1,5 @@
+//! The cluster of a stack.
+
 use std::{
     fs,
     os::unix::fs::{DirBuilderExt, chown},

@@ -1,3 +1,5 @@
+//! The cache of a stack.
+
 use std::{fs, path::Path, time::Duration};
 
 use crate::{

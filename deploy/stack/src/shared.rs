@@ -56,7 +56,7 @@ impl Shared {
 
     /// A lock that all test processes of this workspace agree on; it ends with the returned file.
     pub(crate) async fn lock(&self, name: &str) -> Result<File, Error> {
-        lock(&self.dir.join(name)).await
+        lock_file(&self.dir.join(name)).await
     }
 }
 
@@ -79,7 +79,7 @@ pub async fn test_down() -> Result<bool, Error> {
     if !dir.exists() {
         return Ok(true);
     }
-    let _lock = lock(&dir.join("lock")).await?;
+    let _lock = lock_file(&dir.join("lock")).await?;
     let users = open(&dir.join("users"))?;
     if users.try_lock().is_err() {
         return Ok(false);
@@ -103,7 +103,7 @@ fn shared_dir() -> PathBuf {
 
 async fn start(dir: PathBuf) -> Result<Shared, Error> {
     fs::create_dir_all(&dir).attempt(|| format!("creating {}", dir.display()))?;
-    let _lock = lock(&dir.join("lock")).await?;
+    let _lock = lock_file(&dir.join("lock")).await?;
     let users = open(&dir.join("users"))?;
     users
         .lock_shared()
@@ -148,15 +148,11 @@ fn ports(dir: &Path, run_dir: &Path) -> Result<Ports, Error> {
     } else {
         Ports::free()?
     };
-    let runs =
-        |name: &str| Record::load(run_dir, name).is_some_and(|record| record.identity.is_alive());
-    let ports = known.settled(|port| match port {
-        Port::Postgres => runs("postgres"),
-        Port::Redis => runs("redis"),
-        Port::Amqp | Port::AmqpDistribution => runs("rabbitmq"),
-        Port::Epmd => runs("epmd"),
-        _ => false,
-    })?;
+    let runs = |port: Port| {
+        let record = Record::load(run_dir, port.process());
+        record.is_some_and(|record| record.identity.is_alive())
+    };
+    let ports = known.settled(runs)?;
     ports.save(&file)?;
     Ok(ports)
 }
@@ -184,8 +180,11 @@ fn open(path: &Path) -> Result<File, Error> {
     file.attempt(|| format!("opening {}", path.display()))
 }
 
-/// An exclusive lock across processes; waiting does not block the runtime.
-pub(crate) async fn lock(path: &Path) -> Result<File, Error> {
+/// An exclusive lock across processes, held until the file is dropped; waiting does not block the runtime.
+///
+/// # Errors
+/// [`Error::Io`].
+pub async fn lock_file(path: &Path) -> Result<File, Error> {
     let file = open(path)?;
     let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
     locked
