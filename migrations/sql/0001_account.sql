@@ -20,6 +20,7 @@ CREATE TABLE account.hubs (
     connected_at   timestamptz NOT NULL
 );
 
+-- status: 1 active, 2 frozen, 3 closing, 4 closed. heads.status follows in the same transaction.
 CREATE TABLE account.accounts (
     id            uuid PRIMARY KEY,
     owner         uuid NOT NULL,
@@ -36,7 +37,8 @@ CREATE TABLE account.accounts (
     UNIQUE (owner, external_id)
 );
 
--- The newest co-signed state of each channel. `state_hash` is the hash both parties signed; a row
+-- The newest co-signed state of each channel. status: 1 open, 2 frozen by an operator, 3 closed.
+-- `state_hash` is the hash both parties signed; a row
 -- that does not hash to it was edited, and its channel is frozen.
 CREATE TABLE account.heads (
     channel_id     bytea PRIMARY KEY CHECK (length(channel_id) = 32),
@@ -56,7 +58,7 @@ CREATE TABLE account.heads (
     locks_hash     bytea NOT NULL,
     transfers_root bytea NOT NULL,
     state_hash     bytea NOT NULL,
-    batch_id       bigint NOT NULL
+    batch          uuid NOT NULL
 ) WITH (fillfactor = 70);
 CREATE INDEX heads_account ON account.heads (account_id);
 
@@ -90,7 +92,7 @@ CREATE TABLE account.operations (
     payee_balance numeric(29),
     payer_leaf    int,
     payee_leaf    int,
-    batch_id      bigint,
+    batch         uuid,
     client_ref    text,
     extra         jsonb,
     created_at    timestamptz NOT NULL,
@@ -101,10 +103,12 @@ CREATE INDEX operations_payer ON account.operations (payer, payer_version, id) W
 CREATE INDEX operations_payee ON account.operations (payee, payee_version, id) WHERE payee IS NOT NULL;
 CREATE INDEX operations_pending ON account.operations (hub_id, id) WHERE outcome = 3;
 
--- Fate of every hub batch: the primary key decides between committed (1) and burned (2).
+-- Fate of every hub batch: the primary key decides between committed (1) and burned (2). `id` is made here
+-- before the hub is asked; `batch_id` is the hub's counter, part of what is signed.
 CREATE TABLE account.batches (
     hub_id         uuid NOT NULL,
     batch_id       bigint NOT NULL CHECK (batch_id > 0),
+    id             uuid UNIQUE,
     fate           smallint NOT NULL CHECK (fate IN (1, 2)),
     handed         boolean NOT NULL,
     root           bytea,
@@ -115,7 +119,7 @@ CREATE TABLE account.batches (
     states         bytea,
     created_at     timestamptz NOT NULL,
     PRIMARY KEY (hub_id, batch_id),
-    CHECK (fate = 2 OR (root IS NOT NULL AND prev_root IS NOT NULL AND depth IS NOT NULL
+    CHECK (fate = 2 OR (id IS NOT NULL AND root IS NOT NULL AND prev_root IS NOT NULL AND depth IS NOT NULL
         AND hub_signature IS NOT NULL AND user_signature IS NOT NULL AND states IS NOT NULL))
 );
 CREATE INDEX batches_unhanded ON account.batches (hub_id, batch_id) WHERE NOT handed;
@@ -137,6 +141,8 @@ CREATE TABLE account.withdrawals (
     tx_hash        bytea,
     confirmations  bigint NOT NULL DEFAULT 0,
     failure        text,
+    cancelled      boolean NOT NULL DEFAULT false,
+    expired        boolean NOT NULL DEFAULT false,
     correlation_id text NOT NULL,
     version        bigint NOT NULL DEFAULT 1,
     created_at     timestamptz NOT NULL,

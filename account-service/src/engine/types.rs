@@ -158,8 +158,8 @@ pub struct Posted {
     pub debit: Option<Entry>,
     /// The credit, once posted.
     pub credit: Option<Entry>,
-    /// The state batch, once posted.
-    pub batch_id: Option<u64>,
+    /// The state batch (`bat_…` in the API), once posted.
+    pub batch: Option<Uuid>,
     /// The caller's own reference.
     pub client_ref: Option<String>,
     /// As given.

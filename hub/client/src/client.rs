@@ -20,6 +20,11 @@ pub enum HubError {
     Unknown(String),
 }
 
+/// The HTTP client can't be set up; a fault of the machine, not of the hub.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP client: {0}")]
+pub struct BuildError(#[from] reqwest::Error);
+
 /// A client bound to one hub.
 #[derive(Debug, Clone)]
 pub struct HubClient {
@@ -31,7 +36,7 @@ pub struct HubClient {
 impl HubClient {
     /// A client for `base` (for example `http://127.0.0.1:18082`) that waits at most `timeout`
     /// for an answer.
-    pub fn new(base: &str, token: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(base: &str, token: &str, timeout: Duration) -> Result<Self, BuildError> {
         Ok(Self {
             http: reqwest::Client::builder()
                 .timeout(timeout)

@@ -16,5 +16,5 @@
 pub mod client;
 pub mod wire;
 
-pub use client::{HubClient, HubError};
+pub use client::{BuildError, HubClient, HubError};
 pub use wire::*;

@@ -1,0 +1,610 @@
+//! One batch from its groups to its commit: read, decide, then hub and database side by side,
+//! custody signature last.
+//!
+//! Whatever goes wrong before the commit rolls the whole batch back; what the hub signed for it
+//! is then burned. Nothing is answered before the commit, and a commit whose outcome is not
+//! known is resolved through the primary key of `account.batches`, never by guessing.
+
+use super::decide::{Decision, Known, Plan, Verdicts, decide};
+use super::fates;
+use super::job::{Group, Job};
+use super::lane::Lane;
+use super::types::{Order, Outcome, RetryReason};
+use super::write::{self, Write};
+use super::{answer, limits, refusals};
+use crate::store::{self, heads::Head};
+use hub_client::{BatchRequest, Fate, HubError, HubRefusal, Proposal, SignedBatch};
+use hub_core::merkle::Tree;
+use hub_core::{ChannelId, State, StateBatch, Typed, Version, signature};
+use sqlx::{Postgres, Transaction};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Groups with exclusive use of their channels in this process.
+pub(crate) struct Batch {
+    pub channels: Vec<ChannelId>,
+    pub groups: Vec<Group>,
+    pub heads: HashMap<ChannelId, Head>,
+    pub floors: HashMap<ChannelId, Version>,
+}
+
+/// What the lane learns from a finished batch.
+pub(crate) struct Finished {
+    pub channels: Vec<ChannelId>,
+    pub heads: Vec<Head>,
+    pub floors: HashMap<ChannelId, Version>,
+}
+
+/// Why a try did not commit.
+enum Failure {
+    /// Try again with what is known now.
+    Again(&'static str),
+    /// Give up; callers may try again with the same key.
+    GiveUp(RetryReason),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::Database(database) => database.code().map(|code| code.into_owned()),
+            _ => None,
+        };
+        match code.as_deref() {
+            // Unique keys: another replica was first. Deadlock and serialisation: as well.
+            Some("23505") => Self::Again("unique"),
+            Some("40001" | "40P01") => Self::Again("contention"),
+            _ => {
+                tracing::error!(%error, "database refused a batch");
+                Self::GiveUp(RetryReason::Internal)
+            }
+        }
+    }
+}
+
+/// What was made of a batch before anything is written.
+pub(crate) struct Prepared {
+    pub id: Uuid,
+    pub plan: Plan,
+    pub heads: HashMap<ChannelId, Head>,
+    pub states: Vec<State>,
+    pub hashes: Vec<hub_core::Hash32>,
+    pub now: OffsetDateTime,
+}
+
+/// Runs a batch to its end and answers its callers.
+pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
+    let mut known = Known {
+        heads: batch.heads,
+        floors: batch.floors,
+        ..Known::default()
+    };
+    let mut verdicts = Verdicts::default();
+    let started = Instant::now();
+    let mut reason = RetryReason::Internal;
+    for _ in 0..limits::ATTEMPTS {
+        match attempt(
+            &lane,
+            &batch.groups,
+            &batch.channels,
+            &mut known,
+            &mut verdicts,
+        )
+        .await
+        {
+            Ok((prepared, committed)) => {
+                lane.metrics
+                    .batch_seconds
+                    .observe(started.elapsed().as_secs_f64());
+                lane.outbox.notify_one();
+                let heads = new_heads(&prepared, committed.as_ref());
+                publish(&lane, &heads);
+                answer::answer(&lane, batch.groups, prepared);
+                return Finished {
+                    channels: batch.channels,
+                    heads,
+                    floors: HashMap::new(),
+                };
+            }
+            Err(Failure::Again(cause)) => {
+                lane.metrics.rollbacks.with_label_values(&[cause]).inc();
+                tracing::debug!(cause, "batch rolled back");
+                reason = RetryReason::Internal;
+            }
+            Err(Failure::GiveUp(why)) => {
+                lane.metrics.rollbacks.with_label_values(&["gave_up"]).inc();
+                reason = why;
+                break;
+            }
+        }
+    }
+    for group in batch.groups {
+        group.answer_all(&Outcome::Retry(reason));
+    }
+    Finished {
+        channels: batch.channels,
+        heads: Vec::new(),
+        floors: known.floors,
+    }
+}
+
+async fn attempt(
+    lane: &Arc<Lane>,
+    groups: &[Group],
+    channels: &[ChannelId],
+    known: &mut Known,
+    verdicts: &mut Verdicts,
+) -> Result<(Prepared, Option<SignedBatch>), Failure> {
+    learn(lane, groups, channels, known).await?;
+    verdicts.headroom = lane.headroom();
+    let plan = decide(&lane.terms.domain, groups, known, verdicts).map_err(|refusal| {
+        tracing::error!(%refusal, "a decided batch can't be sealed");
+        Failure::GiveUp(RetryReason::Internal)
+    })?;
+    let states: Vec<_> = plan.successors.iter().map(|next| next.state).collect();
+    let prepared = Prepared {
+        id: Uuid::now_v7(),
+        hashes: states.iter().map(Typed::hash_struct).collect(),
+        states,
+        plan,
+        heads: known.heads.clone(),
+        now: runtime::clock::now(),
+    };
+    let write = Write::of(groups, &prepared);
+    if write.is_empty() {
+        return Ok((prepared, None));
+    }
+    if prepared.plan.operations.is_empty() {
+        let mut tx = lane.pool.begin().await?;
+        write::write(lane, &mut tx, &prepared, &write)
+            .await
+            .map_err(|e| forget(e, known))?;
+        // Without a signature there is nothing to burn: the keys tell the next try what came
+        // of an unknown commit.
+        tx.commit().await?;
+        return Ok((prepared, None));
+    }
+    let signed = co_sign(lane, &prepared, &write, known, verdicts).await?;
+    Ok((prepared, Some(signed)))
+}
+
+fn forget(error: write::WriteError, known: &mut Known) -> Failure {
+    match error {
+        write::WriteError::Stale => {
+            known.heads.clear();
+            Failure::Again("stale")
+        }
+        write::WriteError::Database(error) => error.into(),
+    }
+}
+
+/// Reads what is not remembered.
+async fn learn(
+    lane: &Lane,
+    groups: &[Group],
+    channels: &[ChannelId],
+    known: &mut Known,
+) -> Result<(), Failure> {
+    let jobs = || groups.iter().flat_map(|group| &group.jobs);
+    // The system's own orders depend on facts that other processes write.
+    let fresh: HashSet<_> = jobs()
+        .filter(|job| {
+            matches!(
+                job.request.order,
+                Order::Refund { .. } | Order::Deposit { .. }
+            )
+        })
+        .filter_map(|job| job.payee.as_ref())
+        .map(|account| account.channel)
+        .collect();
+    let missing: Vec<_> = channels
+        .iter()
+        .filter(|channel| fresh.contains(*channel) || !known.heads.contains_key(*channel))
+        .copied()
+        .collect();
+    if !missing.is_empty() {
+        let mut connection = lane.pool.acquire().await?;
+        for head in store::heads::load(&mut connection, &missing).await? {
+            known.heads.insert(head.state.channel_id, head);
+        }
+    }
+    let keys: Vec<_> = jobs()
+        .filter(|job| job.resumes.is_none())
+        .map(|job| &job.key)
+        .collect();
+    known.keys = store::journal::find_keys(&lane.pool, &keys).await?;
+    let (owners, refs): (Vec<_>, Vec<_>) = jobs()
+        .filter(|job| job.resumes.is_none())
+        .filter_map(|job| Some((job.request.owner, job.request.client_ref.as_deref()?)))
+        .unzip();
+    if !refs.is_empty() {
+        let used = store::journal::used_client_refs(&lane.pool, &owners, &refs).await?;
+        known.client_refs = used.into_iter().collect();
+    }
+    let (owners, ids): (Vec<_>, Vec<_>) = jobs()
+        .filter_map(|job| match &job.request.order {
+            Order::Open(account) => Some((job.request.owner, account.external_id.as_deref()?)),
+            _ => None,
+        })
+        .unzip();
+    if !ids.is_empty() {
+        let taken = store::directory::taken_external_ids(&lane.pool, &owners, &ids).await?;
+        known.external_ids = taken.into_iter().collect();
+    }
+    Ok(())
+}
+
+/// Writes while the hub works; then checks its signature, signs last, and commits.
+async fn co_sign(
+    lane: &Arc<Lane>,
+    prepared: &Prepared,
+    write: &Write,
+    known: &mut Known,
+    verdicts: &mut Verdicts,
+) -> Result<SignedBatch, Failure> {
+    let fates = lane.open_fates(limits::FATES_PER_REQUEST);
+    let request = BatchRequest {
+        request_id: prepared.id,
+        session: lane.session(),
+        operations: prepared.plan.operations.clone(),
+        proposals: proposals(prepared),
+        fates: fates.clone(),
+    };
+    let mut tx = lane.pool.begin().await?;
+    let started = Instant::now();
+    let (written, signed) = tokio::join!(
+        write::write(lane, &mut tx, prepared, write),
+        ask(lane, &request),
+    );
+    lane.metrics
+        .hub_seconds
+        .observe(started.elapsed().as_secs_f64());
+    if signed.is_ok() {
+        fates::handed(lane, &fates);
+    }
+    let signed = match (written, signed) {
+        (Ok(()), Ok(signed)) => signed,
+        (Err(error), Ok(signed)) => {
+            abandon(tx).await;
+            burn(lane, &signed).await;
+            return Err(forget(error, known));
+        }
+        (written, Err(refusal)) => {
+            abandon(tx).await;
+            let failure = react(lane, refusal, prepared, known, verdicts).await;
+            return Err(match (written, failure) {
+                (Err(error), Failure::Again(_)) => forget(error, known),
+                (_, failure) => failure,
+            });
+        }
+    };
+    lane.set_headroom(signed.headroom);
+    lane.raise_low_water(signed.low_water);
+    seal(lane, tx, prepared, signed).await
+}
+
+async fn abandon(tx: Transaction<'_, Postgres>) {
+    if let Err(error) = tx.rollback().await {
+        // The server rolls back by itself when the connection is gone.
+        tracing::warn!(%error, "rollback not confirmed");
+    }
+}
+
+/// Burns a batch that this process will not commit, and queues its fate for the hub.
+async fn burn(lane: &Lane, signed: &SignedBatch) {
+    lane.metrics.burned.inc();
+    match fates::resolve(lane, signed.batch_id, signed.root).await {
+        Ok(fate) => lane.add_fates([fate]),
+        // The periodic scan of the hub's journal finds it again.
+        Err(error) => tracing::warn!(%error, batch = signed.batch_id, "batch not burned yet"),
+    }
+}
+
+/// The point of no return: from the custody signature on, the batch is either committed with
+/// it, or burned.
+async fn seal(
+    lane: &Arc<Lane>,
+    mut tx: Transaction<'_, Postgres>,
+    prepared: &Prepared,
+    signed: SignedBatch,
+) -> Result<SignedBatch, Failure> {
+    let terms = &lane.terms;
+    let message = StateBatch {
+        root: signed.root,
+        depth: signed.depth,
+        batch_id: signed.batch_id,
+        prev_root: signed.prev_root,
+        hub: terms.hub,
+    };
+    let ours = Tree::new(prepared.hashes.clone());
+    let same = ours.is_some_and(|tree| tree.root() == signed.root && tree.depth() == signed.depth);
+    let digest = terms.domain.digest(&message);
+    if !same || signature::verify(digest, &signed.signature, terms.hub_signer).is_err() {
+        abandon(tx).await;
+        lane.raise_fence("the hub signed another root than the one computed here".into());
+        return Err(Failure::GiveUp(RetryReason::RestoreFence));
+    }
+    let user_signature = lane.custody.sign(&terms.domain, &message);
+    let row = store::batches::CommittedBatch {
+        hub_id: terms.hub_id,
+        batch_id: signed.batch_id,
+        id: prepared.id,
+        root: signed.root,
+        prev_root: signed.prev_root,
+        depth: signed.depth,
+        hub_signature: signed.signature,
+        user_signature,
+        states: &prepared.states,
+        now: prepared.now,
+    };
+    if let Err(error) = store::batches::insert_committed(&mut tx, &row).await {
+        abandon(tx).await;
+        burn(lane, &signed).await;
+        return Err(error.into());
+    }
+    let started = Instant::now();
+    if let Err(error) = tx.commit().await {
+        tracing::warn!(%error, batch = signed.batch_id, "commit not confirmed");
+        settle_unknown(lane, &signed).await?;
+    }
+    lane.metrics
+        .commit_seconds
+        .observe(started.elapsed().as_secs_f64());
+    let states = u64::try_from(prepared.states.len()).unwrap_or(u64::MAX);
+    lane.metrics.states_signed.inc_by(states);
+    lane.add_fates([Fate::Committed {
+        batch_id: signed.batch_id,
+        user_signature,
+    }]);
+    Ok(signed)
+}
+
+/// A commit whose answer was lost: whoever inserts the row first decides.
+async fn settle_unknown(lane: &Lane, signed: &SignedBatch) -> Result<(), Failure> {
+    let deadline = Instant::now() + limits::TRANSACTION_LIMIT;
+    loop {
+        match fates::resolve(lane, signed.batch_id, signed.root).await {
+            Ok(Fate::Committed { .. }) => return Ok(()),
+            Ok(fate @ Fate::Burned { .. }) => {
+                lane.metrics.burned.inc();
+                lane.add_fates([fate]);
+                return Err(Failure::Again("commit_lost"));
+            }
+            Err(error) if Instant::now() < deadline => {
+                tracing::warn!(%error, "the fate of a batch is still unknown");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            // Callers find the answer by their keys; the scan of the journal settles the fate.
+            Err(_) => return Err(Failure::GiveUp(RetryReason::Internal)),
+        }
+    }
+}
+
+fn proposals(prepared: &Prepared) -> Vec<Proposal> {
+    prepared
+        .plan
+        .successors
+        .iter()
+        .zip(&prepared.hashes)
+        .map(|(next, hash)| {
+            let head = prepared.heads.get(&next.base.channel_id);
+            Proposal {
+                channel: next.state.channel_id,
+                base_version: next.base.version,
+                base_hash: head.map_or_else(|| next.base.hash_struct(), |head| head.state_hash),
+                base_batch: head.map_or(0, |head| head.batch_id),
+                version: next.state.version,
+                state_hash: *hash,
+            }
+        })
+        .collect()
+}
+
+/// Asks until there is an answer, a few times: the identical request gets the identical one.
+async fn ask(lane: &Lane, request: &BatchRequest) -> Result<SignedBatch, HubError> {
+    let mut tried = 1;
+    loop {
+        match lane.client.sign_batch(request).await {
+            Err(HubError::Unknown(why)) if tried < limits::HUB_TRIES => {
+                tracing::warn!(why, tried, "no answer from the hub");
+                tokio::time::sleep(Duration::from_millis(50 << tried)).await;
+                tried += 1;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Turns the hub's no into what the next try must know.
+async fn react(
+    lane: &Lane,
+    error: HubError,
+    prepared: &Prepared,
+    known: &mut Known,
+    verdicts: &mut Verdicts,
+) -> Failure {
+    let refusal = match error {
+        HubError::Refused(refusal) => refusal,
+        HubError::Unknown(why) => {
+            tracing::error!(why, "the hub does not answer");
+            return Failure::GiveUp(RetryReason::HubUnavailable);
+        }
+    };
+    match refusal {
+        HubRefusal::VersionUsed { channels } => {
+            known.floors.extend(
+                channels
+                    .into_iter()
+                    .map(|used| (used.channel, used.max_signed)),
+            );
+            Failure::Again("version_used")
+        }
+        HubRefusal::BaseUnknown { batches } => match fates::load(lane, &batches).await {
+            Ok(true) => Failure::Again("base_unknown"),
+            // The batch is nowhere: this replica's remembered head is no base.
+            Ok(false) => {
+                known.heads.clear();
+                Failure::Again("base_unknown")
+            }
+            Err(error) => error.into(),
+        },
+        HubRefusal::HeadDamaged { channels } => {
+            verdicts.frozen.extend(channels);
+            Failure::Again("frozen")
+        }
+        HubRefusal::BaseDiffers { channel } => {
+            // Either side may be the edited one; our own row is judged when it is read anew.
+            known.heads.remove(&channel);
+            verdicts.frozen.insert(channel);
+            Failure::Again("frozen")
+        }
+        HubRefusal::BaseBehind {
+            channel,
+            held_version,
+        } => behind(lane, channel, held_version, known).await,
+        HubRefusal::Closing { channels } => {
+            for operation in &prepared.plan.operations {
+                if operation
+                    .action
+                    .legs()
+                    .any(|(channel, ..)| channels.contains(&channel))
+                {
+                    let refusal = refusals::of_machine(hub_core::Refusal::Closing(channels[0]));
+                    verdicts.refused.insert(operation.id, refusal);
+                }
+            }
+            Failure::Again("closing")
+        }
+        HubRefusal::Rule {
+            name,
+            operations,
+            headroom,
+        } => rule(lane, &name, &operations, headroom, verdicts),
+        HubRefusal::Session { .. } => match fates::hello(lane).await {
+            Ok(()) => Failure::Again("session"),
+            Err(error) => {
+                tracing::error!(%error, "the hub's new session does not welcome us");
+                Failure::GiveUp(RetryReason::HubUnavailable)
+            }
+        },
+        HubRefusal::Fenced { why } => {
+            tracing::error!(why, "the hub is fenced");
+            Failure::GiveUp(RetryReason::RestoreFence)
+        }
+        other => {
+            tracing::error!(?other, "the hub refuses the request itself");
+            Failure::GiveUp(RetryReason::HubUnavailable)
+        }
+    }
+}
+
+/// The hub holds a newer co-signed state than our base. If our row is newer too, the memory of
+/// this replica was stale; if not, acknowledged data is gone.
+async fn behind(lane: &Lane, channel: ChannelId, held: Version, known: &mut Known) -> Failure {
+    let row = async {
+        let mut connection = lane.pool.acquire().await?;
+        store::heads::load(&mut connection, &[channel]).await
+    };
+    match row.await {
+        Ok(heads) if heads.first().is_some_and(|head| head.state.version >= held) => {
+            known.heads.clear();
+            Failure::Again("stale")
+        }
+        Ok(_) => {
+            lane.raise_fence(format!(
+                "the hub holds version {held} of channel {channel}, this database an older one"
+            ));
+            Failure::GiveUp(RetryReason::RestoreFence)
+        }
+        Err(error) => error.into(),
+    }
+}
+
+fn rule(
+    lane: &Lane,
+    name: &str,
+    operations: &[hub_core::OperationId],
+    headroom: Option<hub_core::Amount>,
+    verdicts: &mut Verdicts,
+) -> Failure {
+    match name {
+        "HEADROOM" if !operations.is_empty() => {
+            if headroom.is_some() {
+                lane.set_headroom(headroom);
+            }
+            verdicts.unfunded.extend(operations);
+            Failure::Again("headroom")
+        }
+        _ if !operations.is_empty() => {
+            let detail = format!("The hub's limit {name} does not allow this. Ask its operator.");
+            for operation in operations {
+                verdicts
+                    .refused
+                    .insert(*operation, refusals::limit_exceeded(&detail));
+            }
+            Failure::Again("hub_limit")
+        }
+        _ => {
+            tracing::error!(name, "the hub refuses a batch by a rule");
+            Failure::GiveUp(RetryReason::HubUnavailable)
+        }
+    }
+}
+
+fn new_heads(prepared: &Prepared, signed: Option<&SignedBatch>) -> Vec<Head> {
+    let next = prepared.plan.successors.iter().zip(&prepared.hashes);
+    let moved: HashMap<_, _> = next
+        .map(|(next, hash)| (next.state.channel_id, (next.state, *hash)))
+        .collect();
+    let mut heads: Vec<_> = prepared
+        .heads
+        .values()
+        .filter(|head| head.is_intact())
+        .map(|head| match (moved.get(&head.state.channel_id), signed) {
+            (Some((state, hash)), Some(signed)) => Head {
+                state: *state,
+                state_hash: *hash,
+                batch: prepared.id,
+                batch_id: signed.batch_id,
+                ..*head
+            },
+            _ => *head,
+        })
+        .collect();
+    if let Some(signed) = signed {
+        let opened = prepared.plan.successors.iter().zip(&prepared.hashes);
+        heads.extend(
+            opened
+                .filter(|(next, _)| next.opened)
+                .map(|(next, hash)| Head {
+                    state: next.state,
+                    state_hash: *hash,
+                    batch: prepared.id,
+                    batch_id: signed.batch_id,
+                    status: store::heads::ChannelStatus::Open,
+                    facts: hub_core::Facts::default(),
+                }),
+        );
+    }
+    heads
+}
+
+fn publish(lane: &Lane, heads: &[Head]) {
+    if let Some(committed) = &lane.committed {
+        // A full channel only costs the cache a refresh.
+        let _ = committed.try_send(heads.to_vec());
+    }
+}
+
+/// The decision of a job, by its place.
+pub(crate) fn decided<'a>(
+    groups: &'a [Group],
+    plan: &'a Plan,
+) -> impl Iterator<Item = (&'a Job, &'a Decision)> {
+    groups
+        .iter()
+        .zip(&plan.decisions)
+        .flat_map(|(group, decisions)| group.jobs.iter().zip(decisions))
+}

@@ -1,0 +1,313 @@
+//! Which requests of a batch are posted, which are refused, and what states they lead to.
+//!
+//! No I/O: everything read from the database comes in, everything to write goes out.
+
+use super::job::{Group, Job};
+use super::refusals;
+use super::types::{Order, Outcome, Refused};
+use crate::store::heads::{ChannelStatus, Head};
+use crate::store::journal::{Existing, ExistingResult, KeyId};
+use hub_core::fold::{LegOutcome, Successor};
+use hub_core::types::LegKind;
+use hub_core::{Action, Amount, ChannelId, Domain, Fold, Operation, OperationId, Refusal, Version};
+use std::collections::{HashMap, HashSet};
+use uuid::Uuid;
+
+/// What the database says about a batch before it is decided.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Heads of all touched channels that have one.
+    pub heads: HashMap<ChannelId, Head>,
+    /// Keys that were used before.
+    pub keys: HashMap<KeyId, Existing>,
+    /// Client references that were used before.
+    pub client_refs: HashSet<(Uuid, String)>,
+    /// External ids that are taken.
+    pub external_ids: HashSet<(Uuid, String)>,
+    /// Highest version the hub said is used, where it lies above the head's.
+    pub floors: HashMap<ChannelId, Version>,
+}
+
+/// What the hub or the database said about operations and channels in earlier tries.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Verdicts {
+    /// Operations that the hub refuses, with the answer to give.
+    pub refused: HashMap<OperationId, Refused>,
+    /// Channels whose rows don't match what was signed.
+    pub frozen: HashSet<ChannelId>,
+    /// Issuances that need funding first.
+    pub unfunded: HashSet<OperationId>,
+    /// What may still be issued before funding is needed.
+    pub headroom: Option<Amount>,
+}
+
+/// What becomes of one job.
+#[derive(Debug, Clone)]
+pub(crate) enum Decision {
+    /// Answered from an earlier request with the same key.
+    Answered(Outcome),
+    /// Refused; the refusal is kept with the key.
+    Refused(Refused),
+    /// An issuance accepted until there is funding.
+    Pending,
+    /// Posted, with the balances after it.
+    Posted(Vec<LegOutcome>),
+    /// Its atomic group was refused by another job.
+    Dropped,
+}
+
+/// A decided batch.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// One per job of each group.
+    pub decisions: Vec<Vec<Decision>>,
+    /// Of the posted jobs, in order.
+    pub operations: Vec<Operation>,
+    /// The new states, in channel id order.
+    pub successors: Vec<Successor>,
+}
+
+struct Decider<'a> {
+    domain: &'a Domain,
+    known: &'a Known,
+    verdicts: &'a Verdicts,
+    headroom: Option<Amount>,
+    fold: Fold,
+    keys: HashSet<KeyId>,
+    client_refs: HashSet<(Uuid, String)>,
+    external_ids: HashSet<(Uuid, String)>,
+    operations: Vec<Operation>,
+}
+
+/// Decides a batch.
+pub(crate) fn decide(
+    domain: &Domain,
+    groups: &[Group],
+    known: &Known,
+    verdicts: &Verdicts,
+) -> Result<Plan, Refusal> {
+    let mut fold = Fold::new();
+    for head in known.heads.values() {
+        fold.insert(head.state, head.facts);
+    }
+    let mut decider = Decider {
+        domain,
+        known,
+        verdicts,
+        headroom: verdicts.headroom,
+        fold,
+        keys: HashSet::new(),
+        client_refs: HashSet::new(),
+        external_ids: HashSet::new(),
+        operations: Vec::new(),
+    };
+    let decisions = groups.iter().map(|group| decider.group(group)).collect();
+    let floor = |channel: &ChannelId| known.floors.get(channel).copied().unwrap_or(0);
+    Ok(Plan {
+        decisions,
+        operations: decider.operations,
+        successors: decider.fold.finish(floor)?,
+    })
+}
+
+impl Decider<'_> {
+    fn group(&mut self, group: &Group) -> Vec<Decision> {
+        if !group.atomic {
+            return group.jobs.iter().map(|job| self.job(job)).collect();
+        }
+        let before = (
+            self.fold.clone(),
+            self.operations.len(),
+            self.headroom,
+            self.client_refs.clone(),
+            self.keys.clone(),
+        );
+        let mut decisions: Vec<_> = Vec::with_capacity(group.jobs.len());
+        // A group that was refused before is refused again by the job that refused it.
+        let replayed = group.jobs.iter().position(|job| {
+            matches!(
+                self.known.keys.get(&job.key).map(|e| &e.result),
+                Some(ExistingResult::Refused(_))
+            )
+        });
+        if let Some(at) = replayed {
+            let answer = self.job(&group.jobs[at]);
+            return alone(group.jobs.len(), at, answer);
+        }
+        for (at, job) in group.jobs.iter().enumerate() {
+            let decision = self.job(job);
+            let done = matches!(
+                decision,
+                Decision::Posted(_) | Decision::Answered(Outcome::Done { .. })
+            );
+            if !done {
+                let keys;
+                (self.fold, _, self.headroom, self.client_refs, keys) = before;
+                self.operations.truncate(before.1);
+                self.keys = keys;
+                self.keys.insert(job.key.clone());
+                return alone(group.jobs.len(), at, decision);
+            }
+            decisions.push(decision);
+        }
+        decisions
+    }
+
+    fn job(&mut self, job: &Job) -> Decision {
+        if let Some(existing) = self
+            .known
+            .keys
+            .get(&job.key)
+            .filter(|_| job.resumes.is_none())
+        {
+            return Decision::Answered(replay(job, existing));
+        }
+        if !self.keys.insert(job.key.clone()) {
+            return Decision::Answered(Outcome::KeyMismatch);
+        }
+        match self.posted(job) {
+            Ok(decision) => decision,
+            Err(refusal) => Decision::Refused(refusal),
+        }
+    }
+
+    fn posted(&mut self, job: &Job) -> Result<Decision, Refused> {
+        let action = job.action.clone()?;
+        let operation = job.operation(action);
+        if let Some(refusal) = self.verdicts.refused.get(&operation.id) {
+            return Err(refusal.clone());
+        }
+        self.check_uniqueness(job)?;
+        self.check_channels(job)?;
+        if let Action::Issue { amount, .. } = action
+            && job.resumes.is_none()
+        {
+            let short = self.headroom.is_some_and(|headroom| amount > headroom);
+            if short || self.verdicts.unfunded.contains(&operation.id) {
+                // The rules of the channel are checked all the same, on a copy.
+                self.fold
+                    .clone()
+                    .apply(self.domain, &operation)
+                    .map_err(refusals::of_machine)?;
+                self.claim(job);
+                return Ok(Decision::Pending);
+            }
+        }
+        let outcomes = self
+            .fold
+            .apply(self.domain, &operation)
+            .map_err(refusals::of_machine)?;
+        if let Action::Issue { amount, .. } = action {
+            self.headroom = self.headroom.map(|headroom| headroom.less(amount));
+        }
+        self.claim(job);
+        self.operations.push(operation);
+        Ok(Decision::Posted(outcomes))
+    }
+
+    fn check_uniqueness(&self, job: &Job) -> Result<(), Refused> {
+        if let Some(client_ref) = &job.request.client_ref
+            && job.resumes.is_none()
+        {
+            let id = (job.request.owner, client_ref.clone());
+            if self.client_refs.contains(&id) || self.known.client_refs.contains(&id) {
+                return Err(refusals::duplicate_client_ref());
+            }
+        }
+        if let Some(id) = external_id(job)
+            && (self.external_ids.contains(&id) || self.known.external_ids.contains(&id))
+        {
+            return Err(refusals::duplicate_external_id());
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, job: &Job) {
+        if let Some(client_ref) = &job.request.client_ref {
+            self.client_refs
+                .insert((job.request.owner, client_ref.clone()));
+        }
+        self.external_ids.extend(external_id(job));
+    }
+
+    fn check_channels(&self, job: &Job) -> Result<(), Refused> {
+        if matches!(job.request.order, Order::Open(_)) {
+            return Ok(());
+        }
+        let touched = [&job.payer, &job.payee];
+        for account in touched.into_iter().flatten() {
+            let head = self.known.heads.get(&account.channel);
+            let head = head.ok_or_else(refusals::frozen_channel)?;
+            if !head.is_intact() || self.verdicts.frozen.contains(&account.channel) {
+                return Err(refusals::frozen_channel());
+            }
+            match head.status {
+                ChannelStatus::Open => {}
+                ChannelStatus::Frozen => return Err(refusals::frozen_account(account)),
+                ChannelStatus::Closed => return Err(refusals::closed_account(account)),
+            }
+        }
+        if let (Some(expected), Some(payer)) = (job.expected_version(), &job.payer) {
+            self.check_version(&payer.channel, expected)?;
+        }
+        Ok(())
+    }
+
+    fn check_version(&self, channel: &ChannelId, expected: Version) -> Result<(), Refused> {
+        let head = self.known.heads.get(channel).map(|head| head.state);
+        let touched = head.as_ref() != self.fold.current(channel);
+        match head {
+            Some(state) if state.version == expected && !touched => Ok(()),
+            Some(state) => Err(refusals::version_conflict(
+                state.version + Version::from(touched),
+            )),
+            None => Err(refusals::frozen_channel()),
+        }
+    }
+}
+
+fn alone(jobs: usize, at: usize, decision: Decision) -> Vec<Decision> {
+    let mut decisions = vec![Decision::Dropped; jobs];
+    decisions[at] = decision;
+    decisions
+}
+
+fn external_id(job: &Job) -> Option<(Uuid, String)> {
+    match &job.request.order {
+        Order::Open(account) => account
+            .external_id
+            .clone()
+            .map(|external_id| (job.request.owner, external_id)),
+        _ => None,
+    }
+}
+
+fn replay(job: &Job, existing: &Existing) -> Outcome {
+    if existing.request_hash != job.request.request_hash {
+        return Outcome::KeyMismatch;
+    }
+    match &existing.result {
+        ExistingResult::Posted(operation) => Outcome::Done {
+            operation: operation.clone(),
+            replayed: true,
+        },
+        ExistingResult::Refused(refusal) => Outcome::Refused {
+            refusal: refusal.clone(),
+            replayed: true,
+        },
+    }
+}
+
+/// The legs of an outcome by the side of the account they belong to.
+pub(crate) fn sides(outcomes: &[LegOutcome]) -> (Option<LegOutcome>, Option<LegOutcome>) {
+    let mut sides = (None, None);
+    for outcome in outcomes {
+        match outcome.kind {
+            LegKind::Redeem | LegKind::Debit | LegKind::Withdraw => sides.0 = Some(*outcome),
+            LegKind::Issue | LegKind::Credit | LegKind::Deposit | LegKind::Refund => {
+                sides.1 = Some(*outcome);
+            }
+        }
+    }
+    sides
+}

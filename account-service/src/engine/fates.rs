@@ -1,0 +1,190 @@
+//! What became of the hub's batches: handing it over, finding out, and the restart protocol.
+
+use super::lane::Lane;
+use super::limits;
+use crate::store::batches::{self, StoredFate};
+use hub_client::{BatchMark, Fate, FatesRequest, Hello, HubError, JournalEntry};
+use hub_core::Hash32;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Journal entries read at once.
+const JOURNAL_PAGE: u32 = 1_000;
+/// Fates of an earlier run that are read at once; more come with the next scan.
+const UNHANDED_PAGE: i64 = 4_096;
+/// How often the hub's journal is compared with ours.
+const SCAN_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Why a hub can't be worked with just now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FateError {
+    /// The hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// The hub restarts faster than it can be greeted.
+    #[error("the hub's session changed three times in a row")]
+    Restless,
+}
+
+fn fate_of(batch_id: u64, stored: StoredFate) -> Fate {
+    match stored {
+        StoredFate::Committed(user_signature) => Fate::Committed {
+            batch_id,
+            user_signature,
+        },
+        StoredFate::Burned => Fate::Burned { batch_id },
+    }
+}
+
+/// Decides an open fate by the primary key: burned, unless it was committed.
+pub(crate) async fn resolve(lane: &Lane, batch_id: u64, root: Hash32) -> sqlx::Result<Fate> {
+    let (hub_id, now) = (lane.terms.hub_id, runtime::clock::now());
+    let stored = batches::burn_or_read(&lane.pool, hub_id, batch_id, root, now).await?;
+    Ok(fate_of(batch_id, stored))
+}
+
+/// Reads the fates of these batches for the next request; whether all of them have one.
+pub(crate) async fn load(lane: &Lane, wanted: &[u64]) -> sqlx::Result<bool> {
+    let found = batches::read(&lane.pool, lane.terms.hub_id, wanted).await?;
+    let complete = found.len() == wanted.len();
+    lane.add_fates(found.into_iter().map(|(id, stored)| fate_of(id, stored)));
+    Ok(complete)
+}
+
+/// Notes that the hub has these fates now.
+pub(crate) fn handed(lane: &Lane, fates: &[Fate]) {
+    lane.forget_fates(fates);
+    lane.add_handed(fates.iter().map(Fate::batch_id));
+}
+
+/// Introduces this replica to the hub's session (N5). The mark is read after the session is
+/// known, so that nothing committed in between is missing from it.
+pub(crate) async fn hello(lane: &Lane) -> Result<(), FateError> {
+    for _ in 0..3 {
+        let first = greet(lane).await?;
+        let second = greet(lane).await?;
+        if first.session == second.session {
+            lane.raise_low_water(second.low_water);
+            check_not_behind(lane, second.newest.batch_id).await?;
+            lane.set_session(second.session);
+            return Ok(());
+        }
+    }
+    Err(FateError::Restless)
+}
+
+async fn greet(lane: &Lane) -> Result<hub_client::Welcome, FateError> {
+    let (batch_id, root) = batches::newest(&lane.pool, lane.terms.hub_id).await?;
+    let newest = BatchMark { batch_id, root };
+    Ok(lane.client.hello(&Hello { newest }).await?)
+}
+
+/// A batch that the hub holds with our signature and that is not here was acknowledged and is
+/// lost: only an operator can go on.
+async fn check_not_behind(lane: &Lane, hub_newest: u64) -> Result<(), FateError> {
+    let (mut after, _) = batches::newest(&lane.pool, lane.terms.hub_id).await?;
+    while after < hub_newest {
+        let page = lane.client.journal(after, JOURNAL_PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.batch_id;
+        let committed = page
+            .iter()
+            .filter(|entry| matches!(entry.fate, Some(Fate::Committed { .. })));
+        let ids: Vec<_> = committed.map(|entry| entry.batch_id).collect();
+        let here = batches::read(&lane.pool, lane.terms.hub_id, &ids).await?;
+        if here.len() < ids.len() {
+            lane.raise_fence(format!(
+                "the hub holds our signature on batches up to {after} that this database \
+                 doesn't have; restore a newer backup, or import the states"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Hands fates over, soon after they are known and again until the hub has them; compares the
+/// hub's journal with ours. Runs until the lane drains.
+pub(crate) async fn run(lane: Arc<Lane>) {
+    let mut unresolved = HashMap::new();
+    let mut next_scan = Instant::now();
+    while !lane.draining.load(Ordering::Relaxed) {
+        let _ = tokio::time::timeout(SCAN_INTERVAL, lane.fates_ready.notified()).await;
+        tokio::time::sleep(limits::FATES_DELAY).await;
+        if let Err(error) = flush(&lane).await {
+            tracing::warn!(%error, "fates not handed over yet");
+        }
+        if Instant::now() >= next_scan {
+            next_scan = Instant::now() + SCAN_INTERVAL;
+            if let Err(error) = scan(&lane, &mut unresolved).await {
+                tracing::warn!(%error, "the hub's journal was not compared");
+            }
+        }
+    }
+    if let Err(error) = flush(&lane).await {
+        tracing::warn!(%error, "fates are handed over after the next start");
+    }
+}
+
+/// Fates of earlier runs that the hub may not have.
+pub(crate) async fn load_unhanded(lane: &Lane) -> sqlx::Result<()> {
+    let rows = batches::unhanded(&lane.pool, lane.terms.hub_id, UNHANDED_PAGE).await?;
+    lane.add_fates(rows.into_iter().map(|(id, stored)| fate_of(id, stored)));
+    Ok(())
+}
+
+async fn flush(lane: &Lane) -> Result<(), FateError> {
+    loop {
+        let fates = lane.open_fates(limits::FATES_PER_REQUEST);
+        if fates.is_empty() {
+            break;
+        }
+        let request = FatesRequest {
+            fates: fates.clone(),
+        };
+        let marks = lane.client.fates(&request).await?;
+        lane.set_headroom(marks.headroom);
+        lane.raise_low_water(marks.low_water);
+        handed(lane, &fates);
+    }
+    let done = lane.take_handed();
+    if !done.is_empty() {
+        batches::mark_handed(&lane.pool, lane.terms.hub_id, &done).await?;
+    }
+    Ok(())
+}
+
+/// Looks for batches the hub signed and never heard of again: their fate is here, or they are
+/// burned once no transaction can commit them any more.
+async fn scan(
+    lane: &Lane,
+    unresolved: &mut HashMap<u64, (Instant, Hash32)>,
+) -> Result<(), FateError> {
+    let page = lane.client.journal(lane.low_water(), JOURNAL_PAGE).await?;
+    let open: Vec<&JournalEntry> = page.iter().filter(|entry| entry.fate.is_none()).collect();
+    let ids: Vec<_> = open.iter().map(|entry| entry.batch_id).collect();
+    let known = batches::read(&lane.pool, lane.terms.hub_id, &ids).await?;
+    let known: HashMap<_, _> = known.into_iter().collect();
+    unresolved.retain(|id, _| ids.contains(id) && !known.contains_key(id));
+    for entry in open {
+        if let Some(stored) = known.get(&entry.batch_id) {
+            lane.add_fates([fate_of(entry.batch_id, *stored)]);
+            continue;
+        }
+        let (seen, root) = *unresolved
+            .entry(entry.batch_id)
+            .or_insert_with(|| (Instant::now(), entry.root));
+        if seen.elapsed() > limits::TRANSACTION_LIMIT {
+            let fate = resolve(lane, entry.batch_id, root).await?;
+            if matches!(fate, Fate::Burned { .. }) {
+                lane.metrics.burned.inc();
+            }
+            lane.add_fates([fate]);
+        }
+    }
+    Ok(())
+}

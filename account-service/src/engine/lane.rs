@@ -1,0 +1,298 @@
+//! One lane per hub: takes groups from the queue, keeps batches on disjoint channels apart,
+//! and remembers the heads it committed.
+
+use super::attempt::{self, Finished};
+use super::job::Group;
+use super::limits;
+use super::metrics::EngineMetrics;
+use super::types::{Outcome, RetryReason};
+use crate::store::heads::Head;
+use hub_client::{Fate, HubClient, Terms};
+use hub_core::{Amount, ChannelId, Version};
+use signer::Signer;
+use sqlx::PgPool;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// What all batches of a hub share.
+pub(crate) struct Lane {
+    pub terms: Terms,
+    pub client: HubClient,
+    pub custody: Signer,
+    pub pool: PgPool,
+    pub metrics: EngineMetrics,
+    pub batch_max: usize,
+    /// Wakes whoever publishes the outbox.
+    pub outbox: Arc<Notify>,
+    /// Wakes whoever hands fates to the hub.
+    pub fates_ready: Notify,
+    /// Committed heads, for the cache of balances.
+    pub committed: Option<mpsc::Sender<Vec<Head>>>,
+    pub draining: AtomicBool,
+    running: AtomicBool,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    session: Uuid,
+    headroom: Option<Amount>,
+    fates: BTreeMap<u64, Fate>,
+    handed: Vec<u64>,
+    low_water: u64,
+    fence: Option<String>,
+}
+
+/// Parts of a lane that are set once.
+pub(crate) struct LaneParts {
+    pub terms: Terms,
+    pub client: HubClient,
+    pub custody: Signer,
+    pub pool: PgPool,
+    pub metrics: EngineMetrics,
+    pub batch_max: usize,
+    pub outbox: Arc<Notify>,
+    pub committed: Option<mpsc::Sender<Vec<Head>>>,
+}
+
+impl Lane {
+    pub fn new(parts: LaneParts) -> Self {
+        Self {
+            terms: parts.terms,
+            client: parts.client,
+            custody: parts.custody,
+            pool: parts.pool,
+            metrics: parts.metrics,
+            batch_max: parts.batch_max,
+            outbox: parts.outbox,
+            committed: parts.committed,
+            fates_ready: Notify::new(),
+            draining: AtomicBool::new(false),
+            running: AtomicBool::new(true),
+            shared: Mutex::default(),
+        }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        // Nothing that holds the lock can panic half-way through a change.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn session(&self) -> Uuid {
+        self.shared().session
+    }
+
+    pub fn set_session(&self, session: Uuid) {
+        self.shared().session = session;
+    }
+
+    pub fn headroom(&self) -> Option<Amount> {
+        self.shared().headroom
+    }
+
+    pub fn set_headroom(&self, headroom: Option<Amount>) {
+        self.shared().headroom = headroom;
+    }
+
+    /// Fates that the hub has not confirmed, oldest first, at most `limit` of them.
+    pub fn open_fates(&self, limit: usize) -> Vec<Fate> {
+        self.shared().fates.values().take(limit).cloned().collect()
+    }
+
+    pub fn add_fates(&self, fates: impl IntoIterator<Item = Fate>) {
+        let mut shared = self.shared();
+        shared
+            .fates
+            .extend(fates.into_iter().map(|fate| (fate.batch_id(), fate)));
+        drop(shared);
+        self.fates_ready.notify_one();
+    }
+
+    /// Drops fates that the hub has confirmed.
+    pub fn forget_fates(&self, fates: &[Fate]) {
+        let mut shared = self.shared();
+        for fate in fates {
+            shared.fates.remove(&fate.batch_id());
+        }
+    }
+
+    /// Notes batches whose fates the hub has, for the next write of those marks.
+    pub fn add_handed(&self, batches: impl IntoIterator<Item = u64>) {
+        self.shared().handed.extend(batches);
+    }
+
+    pub fn take_handed(&self) -> Vec<u64> {
+        std::mem::take(&mut self.shared().handed)
+    }
+
+    /// All batches up to this one have a fate at the hub.
+    pub fn low_water(&self) -> u64 {
+        self.shared().low_water
+    }
+
+    pub fn raise_low_water(&self, low_water: u64) {
+        let mut shared = self.shared();
+        shared.low_water = shared.low_water.max(low_water);
+    }
+
+    /// Whether the lane still takes groups or has some under way.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Stops everything that signs or moves money, until an operator has looked.
+    pub fn raise_fence(&self, why: String) {
+        tracing::error!(hub = %self.terms.hub_id, why, "restore fence raised");
+        self.metrics.fenced.set(1);
+        self.shared().fence.get_or_insert(why);
+    }
+
+    pub fn fence(&self) -> Option<String> {
+        self.shared().fence.clone()
+    }
+}
+
+/// What the lane remembers of channels between batches.
+#[derive(Default)]
+struct Memory {
+    heads: HashMap<ChannelId, Head>,
+    floors: HashMap<ChannelId, Version>,
+    busy: HashSet<ChannelId>,
+}
+
+impl Memory {
+    fn finish(&mut self, finished: Finished) {
+        for channel in &finished.channels {
+            self.busy.remove(channel);
+            self.heads.remove(channel);
+            self.floors.remove(channel);
+        }
+        if self.heads.len() > limits::CACHED_HEADS {
+            // Rare and cheap to refill; a finer order of eviction buys nothing.
+            self.heads.clear();
+        }
+        self.floors.extend(finished.floors);
+        self.heads.extend(
+            finished
+                .heads
+                .into_iter()
+                .map(|head| (head.state.channel_id, head)),
+        );
+    }
+}
+
+/// Runs the lane until its queue is closed and empty.
+pub(crate) async fn run(lane: Arc<Lane>, mut queue: mpsc::Receiver<Group>) {
+    let mut waiting = VecDeque::new();
+    let mut memory = Memory::default();
+    let mut running = JoinSet::new();
+    let mut open = true;
+    loop {
+        while waiting.len() < limits::WAITING_GROUPS
+            && let Ok(group) = queue.try_recv()
+        {
+            waiting.push_back(group);
+        }
+        while running.len() < limits::OVERLAPPING_BATCHES {
+            let groups = pick(&mut waiting, &memory.busy, lane.batch_max);
+            if groups.is_empty() {
+                break;
+            }
+            start(&lane, groups, &mut memory, &mut running);
+        }
+        lane.metrics
+            .waiting
+            .set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
+        if !open && waiting.is_empty() && running.is_empty() {
+            lane.running.store(false, Ordering::Release);
+            return;
+        }
+        tokio::select! {
+            group = queue.recv(), if open && waiting.len() < limits::WAITING_GROUPS => match group {
+                Some(group) => waiting.push_back(group),
+                None => open = false,
+            },
+            Some(finished) = running.join_next() => match finished {
+                Ok(finished) => memory.finish(finished),
+                Err(error) => {
+                    // A panic is a bug; which channels it held is unknown, so start over
+                    // from the database.
+                    tracing::error!(%error, "a batch task died");
+                    running.abort_all();
+                    while running.join_next().await.is_some() {}
+                    memory = Memory::default();
+                }
+            },
+        }
+    }
+}
+
+fn start(
+    lane: &Arc<Lane>,
+    groups: Vec<Group>,
+    memory: &mut Memory,
+    running: &mut JoinSet<Finished>,
+) {
+    if lane.fence().is_some() {
+        for group in groups {
+            group.answer_all(&Outcome::Retry(RetryReason::RestoreFence));
+        }
+        return;
+    }
+    let channels: HashSet<_> = groups.iter().flat_map(channels_of).collect();
+    memory.busy.extend(channels.iter().copied());
+    let heads = channels
+        .iter()
+        .filter_map(|channel| memory.heads.get(channel).map(|head| (*channel, *head)))
+        .collect();
+    let floors = channels
+        .iter()
+        .filter_map(|channel| memory.floors.get(channel).map(|floor| (*channel, *floor)))
+        .collect();
+    let batch = attempt::Batch {
+        channels: channels.into_iter().collect(),
+        groups,
+        heads,
+        floors,
+    };
+    running.spawn(attempt::run(lane.clone(), batch));
+}
+
+fn channels_of(group: &Group) -> impl Iterator<Item = ChannelId> + '_ {
+    group.jobs.iter().flat_map(|job| {
+        [&job.payer, &job.payee]
+            .into_iter()
+            .flatten()
+            .map(|account| account.channel)
+    })
+}
+
+/// Takes groups, in order, whose channels no running batch holds. A group that has to wait
+/// keeps later ones on its channels waiting too, so that nothing overtakes.
+fn pick(waiting: &mut VecDeque<Group>, busy: &HashSet<ChannelId>, max: usize) -> Vec<Group> {
+    let mut picked = Vec::new();
+    let mut jobs = 0;
+    let mut blocked = HashSet::new();
+    let mut rest = VecDeque::with_capacity(waiting.len());
+    while let Some(group) = waiting.pop_front() {
+        if jobs > 0 && jobs + group.jobs.len() > max {
+            rest.push_back(group);
+            break;
+        }
+        let free = channels_of(&group).all(|c| !busy.contains(&c) && !blocked.contains(&c));
+        if free {
+            jobs += group.jobs.len();
+            picked.push(group);
+        } else {
+            blocked.extend(channels_of(&group));
+            rest.push_back(group);
+        }
+    }
+    rest.append(waiting);
+    *waiting = rest;
+    picked
+}

@@ -1,0 +1,44 @@
+//! The engine's limits, each with what it is derived from.
+
+use std::time::Duration;
+
+/// Jobs of one batch: two channels each at most, so that 4,096 leaves (depth 12) always do.
+pub const BATCH_MAX: usize = 2_048;
+
+/// Batches of one hub under way at once: one waits for its fsync, one for the hub, one is
+/// being decided; a fourth would only make the others smaller.
+pub const OVERLAPPING_BATCHES: usize = 3;
+
+/// Groups taken from the queue and not yet started: two full batches, so that a hot channel
+/// doesn't hide work on others.
+pub const WAITING_GROUPS: usize = 2 * BATCH_MAX;
+
+/// Groups in the queue; beyond that callers get BACKPRESSURE. At 15,000 a second this is half
+/// a second of waiting, well inside every caller's time-out.
+pub const QUEUE: usize = 8_192;
+
+/// Heads remembered: about 400 bytes each, so 400 MB at most.
+pub const CACHED_HEADS: usize = 1_000_000;
+
+/// Accounts remembered: about 450 bytes each.
+pub const CACHED_ACCOUNTS: usize = 1_000_000;
+
+/// Tries of one batch before its callers are told to try again. Each names its cause; only a
+/// database edited under us or a hub at war with us gets this far.
+pub const ATTEMPTS: usize = 12;
+
+/// How long the hub may take to answer. Three tries stay below [`TRANSACTION_LIMIT`].
+pub const HUB_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Tries of one hub call; the identical request gets the identical answer.
+pub const HUB_TRIES: u32 = 3;
+
+/// After this a batch that has no fate is burned: longer than any transaction that could
+/// still commit it (three hub time-outs and a commit).
+pub const TRANSACTION_LIMIT: Duration = Duration::from_secs(10);
+
+/// Fates sent along with one batch.
+pub const FATES_PER_REQUEST: usize = 256;
+
+/// Quiet after which fates are handed over by themselves.
+pub const FATES_DELAY: Duration = Duration::from_millis(50);

@@ -1,0 +1,293 @@
+//! Where the engine meets the chain: withdrawals are signed and ordered, payments and deposits
+//! come back as events, and what waited for funding goes on.
+
+use super::lane::Lane;
+use super::types::{Order, Outcome, Request, Route};
+use super::{Engine, fates, job, limits};
+use crate::store::settlement::{self, DepositLog, Payment, Signable, WithdrawSignatures};
+use chain_messages::{Certainty, Command, Envelope, Event, WithdrawCommand, topology};
+use hub_client::WithdrawRequest;
+use hub_core::{Amount, Hash32, OperationId, signature};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// How often the lane looks for work that the chain made possible.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Orders, deposits and issuances taken up at once.
+const PAGE: i64 = 200;
+
+/// Runs until the lane drains.
+pub(super) async fn run(engine: Engine, lane: Arc<Lane>) {
+    while !lane.draining.load(Ordering::Relaxed) {
+        if lane.fence().is_none()
+            && let Err(error) = round(&engine, &lane).await
+        {
+            tracing::warn!(%error, "settlement round failed");
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+async fn round(engine: &Engine, lane: &Arc<Lane>) -> Result<(), fates::FateError> {
+    let hub_id = lane.terms.hub_id;
+    let validity = engine.inner.config.withdraw_validity_s;
+    let now = runtime::clock::now().unix_timestamp().cast_unsigned();
+    for order in settlement::fix_terms(&lane.pool, hub_id, now + validity, PAGE).await? {
+        let id = order.id;
+        if let Err(error) = sign(engine, lane, order).await {
+            tracing::warn!(%error, withdrawal = %id, "withdrawal not signed yet");
+        }
+    }
+    settlement::expire(&lane.pool, hub_id).await?;
+    for (withdrawal, ..) in settlement::refundable(&lane.pool, hub_id, PAGE).await? {
+        let order = Order::Refund { withdrawal };
+        system(engine, format!("refund:{withdrawal}"), order).await;
+    }
+    for (deposit, ..) in settlement::uncredited(&lane.pool, hub_id, PAGE).await? {
+        let order = Order::Deposit { deposit };
+        system(engine, format!("deposit:{deposit}"), order).await;
+    }
+    complete_pending(engine, lane).await
+}
+
+/// Posts an order of the system's own; what is refused now is tried again with the next round.
+async fn system(engine: &Engine, key: String, order: Order) {
+    let request = Request {
+        id: Uuid::now_v7(),
+        owner: Uuid::nil(),
+        all_owners: true,
+        route: Route::System,
+        request_hash: hub_core::sha256(key.as_bytes()),
+        client_ref: None,
+        correlation_id: key.clone(),
+        key,
+        order,
+        extra: None,
+        dry_run: false,
+    };
+    let (id, key) = (request.id, request.key.clone());
+    match engine.submit(request).await {
+        Outcome::Done { .. } => tracing::info!(%id, key, "posted"),
+        other => tracing::debug!(key, ?other, "not posted yet"),
+    }
+}
+
+/// Both signatures, then the command, in that order of durability: the terms are fixed in the
+/// order's row, the hub's signature is checked, ours is made, and row and outbox commit as one.
+async fn sign(engine: &Engine, lane: &Arc<Lane>, order: Signable) -> Result<(), fates::FateError> {
+    let fates_sent = lane.open_fates(limits::FATES_PER_REQUEST);
+    let request = WithdrawRequest {
+        order: OperationId(*order.id.as_bytes()),
+        withdraw: order.withdraw,
+        fates: fates_sent.clone(),
+    };
+    let signed = lane.client.sign_withdraw(&request).await?;
+    fates::handed(lane, &fates_sent);
+    let terms = &lane.terms;
+    let digest = terms.domain.digest(&order.withdraw);
+    if signature::verify(digest, &signed.signature, terms.hub_signer).is_err() {
+        tracing::error!(withdrawal = %order.id, "the hub's signature on a withdrawal is wrong");
+        return Ok(());
+    }
+    let user_signature = lane.custody.sign(&terms.domain, &order.withdraw);
+    let Some(account) = engine
+        .account(order.account)
+        .await
+        .map_err(|error| error.0)?
+    else {
+        tracing::error!(withdrawal = %order.id, "a withdrawal of no account");
+        return Ok(());
+    };
+    let command = Command::Withdraw(Box::new(WithdrawCommand {
+        params: account.params,
+        withdraw: order.withdraw,
+        hub_signature: signed.signature,
+        user_signature,
+    }));
+    let now = runtime::clock::now();
+    let mut tx = lane.pool.begin().await?;
+    let signatures = WithdrawSignatures {
+        hub: signed.signature,
+        user: user_signature,
+    };
+    if settlement::submit(&mut tx, order.id, signatures, now).await? == 1 {
+        let route = (topology::COMMANDS, topology::COMMANDS);
+        settlement::enqueue(
+            &mut tx,
+            Uuid::now_v7(),
+            route,
+            &order.correlation_id,
+            &command,
+            now,
+        )
+        .await?;
+        tx.commit().await?;
+        lane.outbox.notify_one();
+    }
+    Ok(())
+}
+
+/// Issuances that waited for funding and fit the headroom now, in order of arrival.
+async fn complete_pending(engine: &Engine, lane: &Arc<Lane>) -> Result<(), fates::FateError> {
+    let mut headroom = lane.headroom();
+    let mut jobs = Vec::new();
+    for (id, account, amount) in settlement_pending(lane).await? {
+        if headroom.is_some_and(|headroom| amount > headroom) {
+            break;
+        }
+        headroom = headroom.map(|headroom| headroom.less(amount));
+        jobs.push((id, account, amount));
+    }
+    for (id, account, amount) in jobs {
+        resume(engine, id, account, amount)
+            .await
+            .map_err(|error| error.0)?;
+    }
+    Ok(())
+}
+
+async fn settlement_pending(lane: &Lane) -> sqlx::Result<Vec<(Uuid, Uuid, Amount)>> {
+    crate::store::journal::pending(&lane.pool, lane.terms.hub_id, PAGE).await
+}
+
+async fn resume(
+    engine: &Engine,
+    id: Uuid,
+    account: Uuid,
+    amount: Amount,
+) -> Result<(), super::EngineError> {
+    let key = format!("issue:{id}");
+    let mut job = engine
+        .prepare(Request {
+            id,
+            owner: Uuid::nil(),
+            all_owners: true,
+            route: Route::System,
+            request_hash: Hash32::ZERO,
+            client_ref: None,
+            correlation_id: key.clone(),
+            key,
+            order: Order::Issue { account, amount },
+            extra: None,
+            dry_run: false,
+        })
+        .await?;
+    job.resumes = Some(id);
+    let Some(handle) = job.hub().and_then(|hub| engine.lane(&hub)) else {
+        return Ok(());
+    };
+    let (reply, answer) = oneshot::channel();
+    let group = job::Group {
+        jobs: vec![job],
+        atomic: false,
+        reply,
+    };
+    if handle.queue.try_send(group).is_ok() {
+        // Whatever the answer is, the row says whether it still waits.
+        let _ = answer.await;
+    }
+    Ok(())
+}
+
+/// Takes in one event of the chain-worker, in one transaction with the note that it was taken.
+/// A message that came before is passed over.
+pub async fn handle_event(engine: &Engine, message: &Envelope<Event>) -> Result<(), sqlx::Error> {
+    let now = runtime::clock::now();
+    let mut tx = engine.pool().begin().await?;
+    if !settlement::receive(&mut tx, message.id, now).await? {
+        return Ok(());
+    }
+    match &message.body {
+        Event::Finalized { block, timestamp } => {
+            for (terms, _) in engine.hubs() {
+                settlement::set_final(&mut tx, terms.hub_id, *block, *timestamp).await?;
+            }
+        }
+        // The hub counts headroom; its answers carry it here.
+        Event::VaultChanged { .. } => {}
+        Event::Deposited {
+            channel_id,
+            epoch,
+            amount,
+            total,
+            certainty,
+            place,
+        } => {
+            let (status, is_final, seen) = match certainty {
+                Certainty::Seen => (1, None, *total),
+                Certainty::Final => (2, Some(*total), *total),
+                Certainty::Orphaned => (4, None, total.less(*amount)),
+            };
+            settlement::set_deposits(&mut tx, *channel_id, *epoch, seen, is_final).await?;
+            let log = DepositLog {
+                channel: *channel_id,
+                epoch: *epoch,
+                amount: *amount,
+                status,
+                block: place.block,
+                block_hash: place.block_hash,
+                tx_hash: place.tx_hash,
+                log_index: place.log_index,
+            };
+            settlement::note_deposit(&mut tx, Uuid::now_v7(), &log, now).await?;
+        }
+        Event::WithdrawSubmitted {
+            request_id,
+            tx_hash,
+        } => {
+            progress(&mut tx, *request_id, *tx_hash, 0, 3).await?;
+        }
+        Event::Withdrawn {
+            channel_id,
+            epoch,
+            request_id,
+            total,
+            certainty,
+            confirmations,
+            place,
+            ..
+        } => {
+            let (status, confirmations) = match certainty {
+                Certainty::Seen => (4, *confirmations),
+                Certainty::Final => (5, *confirmations),
+                Certainty::Orphaned => (3, 0),
+            };
+            if *certainty == Certainty::Final {
+                settlement::raise_executed(&mut tx, *channel_id, *epoch, *total).await?;
+            }
+            progress(&mut tx, *request_id, place.tx_hash, confirmations, status).await?;
+        }
+        // Closing goes through the hub: it refuses to sign in a channel it knows to be closing.
+        Event::Closed { state, .. } => {
+            tracing::warn!(channel = %state.channel_id, version = state.version, "channel closed on chain");
+        }
+        Event::Settled {
+            channel_id, epoch, ..
+        } => {
+            tracing::warn!(channel = %channel_id, epoch, "channel settled on chain");
+        }
+    }
+    tx.commit().await
+}
+
+async fn progress(
+    connection: &mut sqlx::PgConnection,
+    request_id: Hash32,
+    tx_hash: Hash32,
+    confirmations: u64,
+    status: i16,
+) -> sqlx::Result<()> {
+    let Some(id) = settlement::order_of(request_id) else {
+        return Ok(());
+    };
+    let payment = Payment {
+        id,
+        tx_hash,
+        confirmations,
+        status,
+    };
+    settlement::progress(connection, payment, runtime::clock::now()).await
+}

@@ -1,0 +1,195 @@
+//! `account.batches` as far as proofs and histories of channels need it.
+
+use hub_core::encoding::{decode_state, decode_states};
+use hub_core::{ChannelId, Epoch, Hash32, Signature, State, Version};
+use runtime::pg::{PgAmount, PgChannelId, PgHash, PgSignature};
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A committed batch with all its states.
+#[derive(Debug, Clone)]
+pub struct StoredBatch {
+    /// The hub's number.
+    pub batch_id: u64,
+    /// Root over the states.
+    pub root: Hash32,
+    /// Root of the batch before.
+    pub prev_root: Hash32,
+    /// Levels of the tree.
+    pub depth: u8,
+    /// The hub's signature.
+    pub hub_signature: Signature,
+    /// The custody signature.
+    pub user_signature: Signature,
+    /// In leaf order.
+    pub states: Vec<State>,
+}
+
+/// A committed batch.
+pub async fn get(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<StoredBatch>> {
+    let row = sqlx::query(
+        "SELECT batch_id, root, prev_root, depth, hub_signature, user_signature, states
+         FROM account.batches WHERE id = $1 AND fate = 1",
+    )
+    .bind(id)
+    .fetch_optional(pool)
+    .await?;
+    row.map(|row| {
+        let states: Vec<u8> = row.try_get("states")?;
+        Ok(StoredBatch {
+            batch_id: row.try_get::<i64, _>("batch_id")?.cast_unsigned(),
+            root: row.try_get::<PgHash, _>("root")?.0,
+            prev_root: row.try_get::<PgHash, _>("prev_root")?.0,
+            depth: u8::try_from(row.try_get::<i16, _>("depth")?).map_err(decode)?,
+            hub_signature: row.try_get::<PgSignature, _>("hub_signature")?.0,
+            user_signature: row.try_get::<PgSignature, _>("user_signature")?.0,
+            states: decode_states(&states).map_err(decode)?,
+        })
+    })
+    .transpose()
+}
+
+fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
+}
+
+/// A co-signed state with the batch that carries its signatures.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredState {
+    /// The state.
+    pub state: State,
+    /// The batch.
+    pub batch: Uuid,
+    /// When the batch was committed.
+    pub created_at: OffsetDateTime,
+}
+
+/// States of an account's channel from a version on, oldest first. Each state came from at
+/// least one operation, which knows its place.
+const STATES: &str = "
+    WITH places AS (
+        (SELECT DISTINCT payer_version AS version, batch, payer_leaf AS leaf FROM account.operations
+         WHERE payer = $1 AND payer_version >= $2 AND outcome = 1 ORDER BY payer_version, batch LIMIT $3)
+        UNION
+        (SELECT DISTINCT payee_version, batch, payee_leaf FROM account.operations
+         WHERE payee = $1 AND payee_version >= $2 AND outcome = 1 ORDER BY payee_version, batch LIMIT $3)
+    )
+    SELECT substring(b.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
+    FROM places p JOIN account.batches b ON b.id = p.batch
+    ORDER BY p.version, b.batch_id LIMIT $3";
+
+/// Co-signed states of an account's channel from a version on, oldest first.
+pub async fn states(
+    pool: &PgPool,
+    account: Uuid,
+    from: Version,
+    limit: i64,
+) -> sqlx::Result<Vec<StoredState>> {
+    let rows = sqlx::query(STATES)
+        .bind(account)
+        .bind(i64::try_from(from).unwrap_or(i64::MAX))
+        .bind(limit)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(state_of).collect()
+}
+
+/// The newest co-signed state of an account at a time.
+pub async fn state_at(
+    pool: &PgPool,
+    account: Uuid,
+    at: OffsetDateTime,
+) -> sqlx::Result<Option<StoredState>> {
+    // Versions grow with time, so the newest state of the newest batch before `at` on either
+    // side of the account's operations is the one.
+    let row = sqlx::query(
+        "WITH places AS (
+            (SELECT o.payer_version AS version, o.batch, o.payer_leaf AS leaf
+             FROM account.operations o JOIN account.batches b ON b.id = o.batch
+             WHERE o.payer = $1 AND o.outcome = 1 AND b.created_at <= $2
+             ORDER BY o.payer_version DESC LIMIT 1)
+            UNION ALL
+            (SELECT o.payee_version, o.batch, o.payee_leaf
+             FROM account.operations o JOIN account.batches b ON b.id = o.batch
+             WHERE o.payee = $1 AND o.outcome = 1 AND b.created_at <= $2
+             ORDER BY o.payee_version DESC LIMIT 1)
+         )
+         SELECT substring(b.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
+         FROM places p JOIN account.batches b ON b.id = p.batch ORDER BY p.version DESC LIMIT 1",
+    )
+    .bind(account)
+    .bind(at)
+    .fetch_optional(pool)
+    .await?;
+    row.as_ref().map(state_of).transpose()
+}
+
+fn state_of(row: &PgRow) -> sqlx::Result<StoredState> {
+    let state: Vec<u8> = row.try_get("state")?;
+    Ok(StoredState {
+        state: decode_state(&state).map_err(decode)?,
+        batch: row.try_get("batch")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+/// The newest state of a channel, from its head.
+#[derive(Debug, Clone, Copy)]
+pub struct Newest {
+    /// Whose the channel is.
+    pub account: Uuid,
+    /// The state as its columns say.
+    pub state: State,
+    /// The batch that carries its signatures.
+    pub batch: Uuid,
+    /// What the channel's row says about itself.
+    pub status: i16,
+    /// The hash both parties signed.
+    pub state_hash: Hash32,
+}
+
+/// The head of a channel that belongs to `owner` (`None`: anybody).
+pub async fn newest(
+    pool: &PgPool,
+    channel: ChannelId,
+    owner: Option<Uuid>,
+) -> sqlx::Result<Option<Newest>> {
+    let row = sqlx::query(
+        "SELECT h.account_id, h.status, h.epoch, h.version, h.ack_version, h.hub_balance, h.user_balance,
+                h.hub_locked, h.user_locked, h.withdrawn, h.deposited, h.credited, h.locks_hash,
+                h.transfers_root, h.state_hash, h.batch
+         FROM account.heads h JOIN account.accounts a ON a.id = h.account_id
+         WHERE h.channel_id = $1 AND ($2::uuid IS NULL OR a.owner = $2)",
+    )
+    .bind(PgChannelId(channel))
+    .bind(owner)
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let amount = |column| row.try_get::<PgAmount, _>(column).map(|value| value.0);
+    Ok(Some(Newest {
+        account: row.try_get("account_id")?,
+        batch: row.try_get("batch")?,
+        status: row.try_get("status")?,
+        state_hash: row.try_get::<PgHash, _>("state_hash")?.0,
+        state: State {
+            channel_id: channel,
+            epoch: Epoch::try_from(row.try_get::<i32, _>("epoch")?).map_err(decode)?,
+            version: row.try_get::<i64, _>("version")?.cast_unsigned(),
+            ack_version: row.try_get::<i64, _>("ack_version")?.cast_unsigned(),
+            hub_balance: amount("hub_balance")?,
+            user_balance: amount("user_balance")?,
+            hub_locked: amount("hub_locked")?,
+            user_locked: amount("user_locked")?,
+            withdrawn: amount("withdrawn")?,
+            deposited: amount("deposited")?,
+            credited: amount("credited")?,
+            locks_hash: row.try_get::<PgHash, _>("locks_hash")?.0,
+            transfers_root: row.try_get::<PgHash, _>("transfers_root")?.0,
+        },
+    }))
+}

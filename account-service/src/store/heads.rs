@@ -1,0 +1,277 @@
+//! `account.heads` and `account.channel_facts`: the newest co-signed state of each channel.
+
+use hub_core::{Amount, ChannelId, Facts, Hash32, State, Typed};
+use runtime::pg::{PgAmount, PgChannelId, PgHash};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+/// Whether a channel takes part in money movements. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+pub enum ChannelStatus {
+    /// Yes.
+    Open = 1,
+    /// An operator froze its account.
+    Frozen = 2,
+    /// Its account is closed.
+    Closed = 3,
+}
+
+impl ChannelStatus {
+    fn from_stored(stored: i16) -> Self {
+        match stored {
+            1 => Self::Open,
+            2 => Self::Frozen,
+            _ => Self::Closed,
+        }
+    }
+}
+
+/// A head row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The state.
+    pub state: State,
+    /// The hash both parties signed.
+    pub state_hash: Hash32,
+    /// The batch that carries the signatures.
+    pub batch: Uuid,
+    /// The hub's number of that batch.
+    pub batch_id: u64,
+    /// Whether the channel takes part.
+    pub status: ChannelStatus,
+    /// What the chain says about the channel.
+    pub facts: Facts,
+}
+
+impl Head {
+    /// Whether the columns are the state that was signed.
+    pub fn is_intact(&self) -> bool {
+        self.state.hash_struct() == self.state_hash
+    }
+}
+
+const LOAD: &str = "
+    SELECT h.channel_id, h.status, h.epoch, h.version, h.ack_version, h.hub_balance, h.user_balance,
+           h.hub_locked, h.user_locked, h.withdrawn, h.deposited, h.credited, h.locks_hash,
+           h.transfers_root, h.state_hash, h.batch, b.batch_id,
+           f.executed, f.final_deposits, w.floor
+    FROM account.heads h
+    LEFT JOIN account.batches b ON b.id = h.batch
+    LEFT JOIN account.channel_facts f ON f.channel_id = h.channel_id AND f.epoch = h.epoch
+    LEFT JOIN LATERAL (
+        SELECT max(w.prev_total + w.amount) AS floor FROM account.withdrawals w
+        WHERE w.hub_id = h.hub_id AND w.channel_id = h.channel_id AND w.epoch = h.epoch
+          AND w.status < 5 AND w.prev_total IS NOT NULL AND NOT w.expired
+    ) w ON h.withdrawn > 0
+    WHERE h.channel_id = ANY($1)";
+
+/// Reads heads with what is known of their channels; a channel without a row is left out.
+pub async fn load(
+    connection: &mut PgConnection,
+    channels: &[ChannelId],
+) -> sqlx::Result<Vec<Head>> {
+    let ids: Vec<_> = channels.iter().copied().map(PgChannelId).collect();
+    let rows = sqlx::query(LOAD).bind(ids).fetch_all(connection).await?;
+    rows.iter().map(head_of).collect()
+}
+
+fn head_of(row: &PgRow) -> sqlx::Result<Head> {
+    let amount = |column| row.try_get::<PgAmount, _>(column).map(|value| value.0);
+    let maybe = |column| {
+        row.try_get::<Option<PgAmount>, _>(column)
+            .map(|value| value.map_or(Amount::ZERO, |value| value.0))
+    };
+    let state = State {
+        channel_id: row.try_get::<PgChannelId, _>("channel_id")?.0,
+        epoch: unsigned(row.try_get::<i32, _>("epoch")?),
+        version: unsigned(row.try_get::<i64, _>("version")?),
+        ack_version: unsigned(row.try_get::<i64, _>("ack_version")?),
+        hub_balance: amount("hub_balance")?,
+        user_balance: amount("user_balance")?,
+        hub_locked: amount("hub_locked")?,
+        user_locked: amount("user_locked")?,
+        withdrawn: amount("withdrawn")?,
+        deposited: amount("deposited")?,
+        credited: amount("credited")?,
+        locks_hash: row.try_get::<PgHash, _>("locks_hash")?.0,
+        transfers_root: row.try_get::<PgHash, _>("transfers_root")?.0,
+    };
+    let executed = maybe("executed")?;
+    Ok(Head {
+        state,
+        state_hash: row.try_get::<PgHash, _>("state_hash")?.0,
+        batch: row.try_get("batch")?,
+        batch_id: unsigned(row.try_get::<Option<i64>, _>("batch_id")?.unwrap_or(0)),
+        status: ChannelStatus::from_stored(row.try_get("status")?),
+        facts: Facts {
+            executed,
+            withdraw_floor: executed.max(maybe("floor")?),
+            final_deposits: maybe("final_deposits")?,
+            credit_signed: Amount::ZERO,
+            closing: false,
+        },
+    })
+}
+
+/// A stored number that a CHECK keeps from being negative.
+fn unsigned<S, U: TryFrom<S> + Default>(stored: S) -> U {
+    U::try_from(stored).unwrap_or_default()
+}
+
+/// One head that a batch moves on: what must be there, and what comes in its place.
+#[derive(Debug, Clone, Copy)]
+pub struct Advance {
+    /// The head as the batch was computed from it.
+    pub from: Head,
+    /// The new state.
+    pub to: State,
+    /// Its hash.
+    pub to_hash: Hash32,
+}
+
+const ADVANCE: &str = "
+    WITH wanted AS (
+        SELECT * FROM unnest($1::bytea[], $2::int[], $3::bigint[], $4::bytea[], $5::numeric[], $6::numeric[],
+            $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[],
+            $12::bigint[], $13::bigint[], $14::bytea[], $15::numeric[], $16::numeric[],
+            $17::numeric[], $18::numeric[], $19::numeric[], $20::numeric[], $21::numeric[],
+            $22::bytea[], $23::bytea[])
+        AS w(channel_id, epoch, version, state_hash, hub_balance, user_balance,
+            hub_locked, user_locked, withdrawn, deposited, credited,
+            new_version, new_ack, new_hash, new_hub_balance, new_user_balance,
+            new_hub_locked, new_user_locked, new_withdrawn, new_deposited, new_credited,
+            new_locks_hash, new_transfers_root)
+    ), locked AS MATERIALIZED (
+        SELECT h.channel_id FROM account.heads h JOIN wanted w ON w.channel_id = h.channel_id
+        WHERE h.status = 1 AND h.epoch = w.epoch AND h.version = w.version AND h.state_hash = w.state_hash
+          AND h.hub_balance = w.hub_balance AND h.user_balance = w.user_balance
+          AND h.hub_locked = w.hub_locked AND h.user_locked = w.user_locked
+          AND h.withdrawn = w.withdrawn AND h.deposited = w.deposited AND h.credited = w.credited
+        ORDER BY h.channel_id FOR UPDATE OF h
+    )
+    UPDATE account.heads h SET
+        version = w.new_version, ack_version = w.new_ack, state_hash = w.new_hash,
+        hub_balance = w.new_hub_balance, user_balance = w.new_user_balance,
+        hub_locked = w.new_hub_locked, user_locked = w.new_user_locked,
+        withdrawn = w.new_withdrawn, deposited = w.new_deposited, credited = w.new_credited,
+        locks_hash = w.new_locks_hash, transfers_root = w.new_transfers_root, batch = $24
+    FROM wanted w, locked l
+    WHERE h.channel_id = w.channel_id AND l.channel_id = h.channel_id";
+
+/// Moves heads on, where each row still is what the batch was computed from: version, every
+/// balance, hash and status. Rows are locked in channel id order. Returns how many moved; any
+/// number below the number asked for means the whole batch must be rolled back.
+pub async fn advance(
+    connection: &mut PgConnection,
+    advances: &[Advance],
+    batch: Uuid,
+) -> sqlx::Result<u64> {
+    let from = |field: fn(&State) -> Amount| -> Vec<PgAmount> {
+        advances
+            .iter()
+            .map(|a| PgAmount(field(&a.from.state)))
+            .collect()
+    };
+    let to = |field: fn(&State) -> Amount| -> Vec<PgAmount> {
+        advances.iter().map(|a| PgAmount(field(&a.to))).collect()
+    };
+    let number = |field: fn(&Advance) -> u64| -> Vec<i64> {
+        advances.iter().map(|a| field(a).cast_signed()).collect()
+    };
+    let hash = |field: fn(&Advance) -> Hash32| -> Vec<PgHash> {
+        advances.iter().map(|a| PgHash(field(a))).collect()
+    };
+    let channels: Vec<_> = advances
+        .iter()
+        .map(|a| PgChannelId(a.to.channel_id))
+        .collect();
+    let epochs: Vec<_> = advances
+        .iter()
+        .map(|a| a.from.state.epoch.cast_signed())
+        .collect();
+    let done = sqlx::query(ADVANCE)
+        .bind(channels)
+        .bind(epochs)
+        .bind(number(|a| a.from.state.version))
+        .bind(hash(|a| a.from.state_hash))
+        .bind(from(|s| s.hub_balance))
+        .bind(from(|s| s.user_balance))
+        .bind(from(|s| s.hub_locked))
+        .bind(from(|s| s.user_locked))
+        .bind(from(|s| s.withdrawn))
+        .bind(from(|s| s.deposited))
+        .bind(from(|s| s.credited))
+        .bind(number(|a| a.to.version))
+        .bind(number(|a| a.to.ack_version))
+        .bind(hash(|a| a.to_hash))
+        .bind(to(|s| s.hub_balance))
+        .bind(to(|s| s.user_balance))
+        .bind(to(|s| s.hub_locked))
+        .bind(to(|s| s.user_locked))
+        .bind(to(|s| s.withdrawn))
+        .bind(to(|s| s.deposited))
+        .bind(to(|s| s.credited))
+        .bind(hash(|a| a.to.locks_hash))
+        .bind(hash(|a| a.to.transfers_root))
+        .bind(batch)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// A head of a channel that a batch opens.
+#[derive(Debug, Clone, Copy)]
+pub struct NewHead {
+    /// The account.
+    pub account: Uuid,
+    /// The first co-signed state.
+    pub state: State,
+    /// Its hash.
+    pub state_hash: Hash32,
+}
+
+const INSERT: &str = "
+    INSERT INTO account.heads (channel_id, account_id, hub_id, status, epoch, version, ack_version,
+        hub_balance, user_balance, hub_locked, user_locked, withdrawn, deposited, credited,
+        locks_hash, transfers_root, state_hash, batch)
+    SELECT n.channel_id, n.account_id, $1, 1, 0, n.version, 0, n.hub_balance, 0, 0, 0, 0, 0, 0,
+        $7, $7, n.state_hash, $2
+    FROM unnest($3::bytea[], $4::uuid[], $5::numeric[], $6::bytea[], $8::bigint[])
+        AS n(channel_id, account_id, hub_balance, state_hash, version)";
+
+/// Inserts the heads of opened channels: everything is the hub's.
+pub async fn insert(
+    connection: &mut PgConnection,
+    hub_id: Uuid,
+    batch: Uuid,
+    heads: &[NewHead],
+) -> sqlx::Result<u64> {
+    let channels: Vec<_> = heads
+        .iter()
+        .map(|h| PgChannelId(h.state.channel_id))
+        .collect();
+    let accounts: Vec<_> = heads.iter().map(|h| h.account).collect();
+    let balances: Vec<_> = heads
+        .iter()
+        .map(|h| PgAmount(h.state.hub_balance))
+        .collect();
+    let hashes: Vec<_> = heads.iter().map(|h| PgHash(h.state_hash)).collect();
+    let versions: Vec<_> = heads
+        .iter()
+        .map(|h| h.state.version.cast_signed())
+        .collect();
+    let done = sqlx::query(INSERT)
+        .bind(hub_id)
+        .bind(batch)
+        .bind(channels)
+        .bind(accounts)
+        .bind(balances)
+        .bind(hashes)
+        .bind(PgHash(Hash32::ZERO))
+        .bind(versions)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}

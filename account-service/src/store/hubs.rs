@@ -1,0 +1,69 @@
+//! `account.hubs` and what the chain says about them.
+
+use hub_client::Terms;
+use hub_core::Amount;
+use runtime::pg::PgAmount;
+use sqlx::types::Json;
+use sqlx::{PgPool, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A hub this service works with.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    /// What its channels are opened with.
+    pub terms: Terms,
+    /// When it was last connected to.
+    pub connected_at: OffsetDateTime,
+    /// What its vault holds at the newest final block, once known.
+    pub vault: Option<Amount>,
+    /// The newest final block, once known.
+    pub final_block: Option<u64>,
+}
+
+/// Remembers a hub's terms.
+pub async fn upsert(pool: &PgPool, terms: &Terms, now: OffsetDateTime) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO account.hubs (hub_id, terms, connected_at) VALUES ($1, $2, $3)
+         ON CONFLICT (hub_id) DO UPDATE SET terms = excluded.terms, connected_at = excluded.connected_at",
+    )
+    .bind(terms.hub_id)
+    .bind(Json(terms))
+    .bind(now)
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
+/// All hubs, oldest first.
+pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<Hub>> {
+    let rows = sqlx::query(
+        "SELECT h.terms, h.connected_at, m.vault, m.final_block
+         FROM account.hubs h LEFT JOIN account.chain_marks m ON m.hub_id = h.hub_id
+         ORDER BY h.hub_id",
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Hub {
+                terms: row.try_get::<Json<Terms>, _>("terms")?.0,
+                connected_at: row.try_get("connected_at")?,
+                vault: row.try_get::<Option<PgAmount>, _>("vault")?.map(|vault| vault.0),
+                final_block: row
+                    .try_get::<Option<i64>, _>("final_block")?
+                    .map(i64::cast_unsigned),
+            })
+        })
+        .collect()
+}
+
+/// The terms of one hub.
+pub async fn terms(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Option<Terms>> {
+    let terms: Option<Json<Terms>> =
+        sqlx::query_scalar("SELECT terms FROM account.hubs WHERE hub_id = $1")
+            .bind(hub_id)
+            .fetch_optional(pool)
+            .await?;
+    Ok(terms.map(|terms| terms.0))
+}
