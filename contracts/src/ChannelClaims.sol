@@ -4,13 +4,13 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {HubStore} from "./HubStore.sol";
-import {IHubChannels} from "./interfaces/IHubChannels.sol";
+import {IChannelClaims} from "./interfaces/IChannelClaims.sol";
 import {IMintable} from "./interfaces/IMintable.sol";
 import {ChannelParams, Closer} from "./lib/Types.sol";
 
 /// What is paid after an epoch has ended: late, owed, or failed at first.
-abstract contract ChannelClaims is HubStore {
-    /// @inheritdoc IHubChannels
+abstract contract ChannelClaims is HubStore, IChannelClaims {
+    /// @inheritdoc IChannelClaims
     function claimDelayed(ChannelParams calldata params, uint32 epoch) external nonReentrant {
         bytes32 id = _channelId(params);
         bytes32 key = _key(id, epoch);
@@ -29,7 +29,7 @@ abstract contract ChannelClaims is HubStore {
         _payFunds(hub.mode, params.user, late.amount);
     }
 
-    /// @inheritdoc IHubChannels
+    /// @inheritdoc IChannelClaims
     function payOwed(ChannelParams calldata params, uint32 epoch) external nonReentrant {
         bytes32 id = _channelId(params);
         bytes32 key = _key(id, epoch);
@@ -47,7 +47,7 @@ abstract contract ChannelClaims is HubStore {
         _payFunds(hub.mode, params.user, paid);
     }
 
-    /// @inheritdoc IHubChannels
+    /// @inheritdoc IChannelClaims
     function claimReclaim(address account, address to) external nonReentrant {
         if (to != account && msg.sender != account) revert HubChannels_NotPayee(msg.sender, account);
         if (to == address(0)) revert HubChannels_ZeroAddress();
@@ -63,5 +63,22 @@ abstract contract ChannelClaims is HubStore {
         if (claim.unminted != 0 && !_callToken(abi.encodeCall(IMintable.mint, (to, claim.unminted)))) {
             revert HubChannels_TokenRefused();
         }
+    }
+
+    /// @inheritdoc IChannelClaims
+    function pendingOf(bytes32 channelId, uint32 epoch)
+        external
+        view
+        returns (uint256 amount, uint256 dueAt, Closer closer, uint256 owed, bytes32 lockList)
+    {
+        bytes32 key = _key(channelId, epoch);
+        Delayed storage late = _delayed[key];
+        return (late.amount, late.dueAt, late.closer, _owed[key], _lockLists[key]);
+    }
+
+    /// @inheritdoc IChannelClaims
+    function reclaimable(address account) external view returns (uint256) {
+        Claim storage claim = _claims[account];
+        return uint256(claim.held) + claim.unminted;
     }
 }

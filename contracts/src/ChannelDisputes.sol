@@ -2,18 +2,19 @@
 pragma solidity 0.8.37;
 
 import {HubStore} from "./HubStore.sol";
-import {IHubChannels} from "./interfaces/IHubChannels.sol";
+import {IChannelDisputes} from "./interfaces/IChannelDisputes.sol";
 import {Merkle} from "./lib/Merkle.sol";
 import {Settlement} from "./lib/Settlement.sol";
-import {Signatures} from "./lib/Signatures.sol";
 import {
     Attestation,
     ChannelParams,
     CloseIntent,
     Closer,
     CoSigned,
+    CoopSettlement,
     Credit,
     Dispute,
+    Evidence,
     FundingMode,
     State,
     Status,
@@ -21,10 +22,8 @@ import {
 } from "./lib/Types.sol";
 
 /// Posting a state, answering it, and ending the epoch.
-abstract contract ChannelDisputes is HubStore {
-    using Signatures for bytes;
-
-    /// @inheritdoc IHubChannels
+abstract contract ChannelDisputes is HubStore, IChannelDisputes {
+    /// @inheritdoc IChannelDisputes
     function close(
         ChannelParams calldata params,
         CoSigned calldata posted,
@@ -50,7 +49,7 @@ abstract contract ChannelDisputes is HubStore {
         emit Closed(id, params.hub, posted.state, closer, dispute.creditMax, deadline);
     }
 
-    /// @inheritdoc IHubChannels
+    /// @inheritdoc IChannelDisputes
     function challenge(ChannelParams calldata params, Dispute calldata dispute, CoSigned calldata newer)
         external
         nonReentrant
@@ -74,7 +73,81 @@ abstract contract ChannelDisputes is HubStore {
         emit Challenged(id, params.hub, newer.state, forfeits, msg.sender);
     }
 
-    /// @inheritdoc IHubChannels
+    /// @inheritdoc IChannelDisputes
+    function addCredit(ChannelParams calldata params, Dispute calldata dispute, Credit calldata credit)
+        external
+        nonReentrant
+    {
+        bytes32 id = _channelId(params);
+        Channel storage channel = _requireWindow(id, dispute);
+        Dispute memory next = dispute;
+        next.creditMax = _requireCredit(params, id, channel.epoch, credit);
+        if (next.creditMax <= dispute.creditMax) {
+            revert HubChannels_NotNewer(id, dispute.creditMax, next.creditMax);
+        }
+
+        channel.dispute = Types.hash(next);
+        emit CreditAdded(id, params.hub, next.creditMax);
+    }
+
+    /// @inheritdoc IChannelDisputes
+    function penalize(
+        ChannelParams calldata params,
+        uint32 epoch,
+        Dispute calldata dispute,
+        Evidence calldata evidence
+    ) external nonReentrant {
+        bytes32 id = _channelId(params);
+        Channel storage channel = _channels[id];
+        if (epoch != channel.epoch) return _penalizeLate(params, id, epoch, evidence);
+        _requireWindow(id, dispute);
+        if (dispute.penalized) revert HubChannels_AlreadyPenalized(id);
+        _requireRevoked(params, id, epoch, channel.closer, dispute.closedVersion, evidence);
+        Dispute memory next = dispute;
+        next.penalized = true;
+        next.bountyTo = msg.sender;
+
+        channel.dispute = Types.hash(next);
+        emit Penalized(id, params.hub, dispute.closedVersion, msg.sender);
+    }
+
+    /// @dev After settlement only a user's late payout can still be forfeited: it, and what it is owed, stay the hub's.
+    function _penalizeLate(ChannelParams calldata params, bytes32 id, uint32 epoch, Evidence calldata evidence)
+        private
+    {
+        bytes32 key = _key(id, epoch);
+        Delayed memory late = _delayed[key];
+        if (late.closer != Closer.User) revert HubChannels_NothingToPay();
+        _requireRevoked(params, id, epoch, Closer.User, late.closedVersion, evidence);
+        Hub storage hub = _hubs[params.hub];
+        uint256 bounty = uint256(late.amount) * params.bountyBps / 10_000;
+
+        delete _delayed[key];
+        hub.funds = _toUint128(hub.funds + late.amount - bounty);
+        // Safe: the hub's sum holds every part.
+        hub.owed -= uint128(_owed[key]);
+        delete _owed[key];
+        emit DelayedForfeited(id, params.hub, epoch, late.amount, bounty, msg.sender);
+        _payFunds(hub.mode, msg.sender, bounty);
+    }
+
+    /// @inheritdoc IChannelDisputes
+    function acceptClose(
+        ChannelParams calldata params,
+        Dispute calldata dispute,
+        State calldata state,
+        bytes calldata signature
+    ) external nonReentrant {
+        bytes32 id = _channelId(params);
+        Channel storage channel = _requireDispute(id, dispute);
+        if (dispute.penalized) revert HubChannels_AlreadyPenalized(id);
+        _requireState(id, dispute, state);
+        address other = channel.closer == Closer.Hub ? params.userSigner : params.hubSigner;
+        _requireSigned(id, Types.acceptClose(id, channel.epoch, dispute.stateHash), signature, other);
+        _finish(params, id, dispute, state, false);
+    }
+
+    /// @inheritdoc IChannelDisputes
     function settle(ChannelParams calldata params, Dispute calldata dispute, State calldata state)
         external
         nonReentrant
@@ -82,9 +155,71 @@ abstract contract ChannelDisputes is HubStore {
         bytes32 id = _channelId(params);
         Channel storage channel = _requireDispute(id, dispute);
         if (block.timestamp <= channel.deadline) revert HubChannels_DeadlineAhead(id, channel.deadline);
-        bytes32 stateHash = Types.hash(state);
-        if (stateHash != dispute.stateHash) revert HubChannels_WrongDispute(id, dispute.stateHash, stateHash);
+        _requireState(id, dispute, state);
         _finish(params, id, dispute, state, true);
+    }
+
+    /// @inheritdoc IChannelDisputes
+    function coopSettle(ChannelParams calldata params, CoopSettlement calldata agreement) external nonReentrant {
+        bytes32 id = _requireChannel(params);
+        Channel storage channel = _channels[id];
+        if (block.timestamp > agreement.validUntil) revert HubChannels_Expired(agreement.validUntil);
+        if (agreement.withdrawn != channel.withdrawn || agreement.deposited != channel.deposited) {
+            revert HubChannels_TotalsMoved(id, channel.withdrawn, channel.deposited);
+        }
+        bytes32 structHash = Types.coopSettle(
+            id,
+            channel.epoch,
+            agreement.withdrawn,
+            agreement.deposited,
+            agreement.userAmount,
+            agreement.validUntil
+        );
+        _requireSigned(id, structHash, agreement.hubSignature, params.hubSigner);
+        _requireSigned(id, structHash, agreement.userSignature, params.userSigner);
+
+        Hub storage hub = _hubs[params.hub];
+        Ending memory end = _ending(params, id, hub);
+        _nextEpoch(channel, end.epoch);
+        end.userPay = _drawn(hub, end, agreement.userAmount);
+        end.owed = agreement.userAmount - end.userPay;
+        if (end.owed != 0) _recordOwed(hub, params.hub, end);
+        if (end.collateral != 0) hub.funds = _toUint128(hub.funds + end.collateral);
+        emit CoopSettled(id, params.hub, end.epoch, end.userPay, end.owed);
+        _payFunds(end.mode, params.user, end.userPay);
+    }
+
+    /// @inheritdoc IChannelDisputes
+    function proveEquivocation(
+        ChannelParams calldata params,
+        State calldata first,
+        Attestation calldata firstByHub,
+        State calldata second,
+        Attestation calldata secondByHub
+    ) external nonReentrant {
+        bytes32 id = _requireChannel(params);
+        bytes32 firstHash = Types.hash(first);
+        bytes32 secondHash = Types.hash(second);
+        bool conflicting = first.channelId == id && second.channelId == id && first.epoch == second.epoch
+            && first.version == second.version && first.version != 0 && firstHash != secondHash;
+        bytes32 key = _key(id, first.epoch);
+        if (!conflicting || _equivocated[key]) revert HubChannels_NoEquivocation(id);
+        if (
+            !_isByHub(params, _signedHash(params, firstHash, firstByHub), firstByHub)
+                || !_isByHub(params, _signedHash(params, secondHash, secondByHub), secondByHub)
+        ) revert HubChannels_BadAttestation(id, Closer.Hub);
+        Hub storage hub = _hubs[params.hub];
+        uint256 forfeit = params.penaltyCap < hub.bond ? params.penaltyCap : hub.bond;
+        uint256 bounty = forfeit * params.bountyBps / 10_000;
+
+        _equivocated[key] = true;
+        // Safe: at most the bond.
+        hub.bond -= uint128(forfeit);
+        emit EquivocationProved(
+            id, params.hub, first.epoch, first.version, forfeit - bounty, bounty, msg.sender
+        );
+        _payHeld(params.user, forfeit - bounty);
+        _payHeld(msg.sender, bounty);
     }
 
     /*//////////////////////////////////////////////////////////////////////////
@@ -130,7 +265,7 @@ abstract contract ChannelDisputes is HubStore {
             signedByUser == 0 && posted.user.siblings.length == 0 && signedByHub != 0
                 && Types.hash(posted.user.batch) == signedByHub
         ) signedByUser = signedByHub;
-        if (!_isSigned(signedByHub, posted.hub.signature, params.hubSigner)) {
+        if (!_isByHub(params, signedByHub, posted.hub)) {
             revert HubChannels_BadAttestation(id, Closer.Hub);
         }
         if (!_isSigned(signedByUser, posted.user.signature, params.userSigner)) {
@@ -153,8 +288,17 @@ abstract contract ChannelDisputes is HubStore {
         return Types.hash(attestation.batch);
     }
 
-    function _isSigned(bytes32 structHash, bytes calldata signature, address signer) internal view returns (bool) {
-        return structHash != 0 && signature.isBy(Types.digest(_domain(), structHash), signer);
+    /// @dev An anchored batch needs no signature: the hub signer's was shown when it was anchored.
+    function _isByHub(ChannelParams calldata params, bytes32 structHash, Attestation calldata attestation)
+        private
+        view
+        returns (bool)
+    {
+        if (attestation.signature.length != 0 || attestation.batch.batchId == 0) {
+            return _isSigned(structHash, attestation.signature, params.hubSigner);
+        }
+        bytes32 kept = _anchors[params.hub][_anchorPlace(ANCHOR_STATES, attestation.batch.batchId)];
+        return structHash != 0 && kept == keccak256(abi.encode(structHash, params.hubSigner));
     }
 
     function _requireSigned(bytes32 id, bytes32 structHash, bytes calldata signature, address signer) internal view {
@@ -189,6 +333,37 @@ abstract contract ChannelDisputes is HubStore {
         if (msg.sender == params.userSigner) return Closer.User;
         if (msg.sender == params.user) return params.custodial ? Closer.Exit : Closer.User;
         revert HubChannels_NotAParty(msg.sender);
+    }
+
+    /// @dev The closer's own signature shows that it had left `closedVersion` behind. An exit never forfeits.
+    function _requireRevoked(
+        ChannelParams calldata params,
+        bytes32 id,
+        uint32 epoch,
+        Closer closer,
+        uint48 closedVersion,
+        Evidence calldata evidence
+    ) private view {
+        if (closer == Closer.Exit) revert HubChannels_NotRevoked(id, closedVersion);
+        address signer = closer == Closer.Hub ? params.hubSigner : params.userSigner;
+        if (evidence.revoke.length != 0) {
+            if (evidence.revokedVersion < closedVersion) revert HubChannels_NotRevoked(id, closedVersion);
+            return _requireSigned(id, Types.revoke(id, epoch, evidence.revokedVersion), evidence.revoke, signer);
+        }
+        State calldata state = evidence.state;
+        if (state.channelId != id) revert HubChannels_WrongChannel(id, state.channelId);
+        if (state.epoch != epoch) revert HubChannels_WrongEpoch(id, epoch, state.epoch);
+        if (state.ackVersion <= closedVersion) revert HubChannels_NotRevoked(id, closedVersion);
+        bytes32 structHash = _signedHash(params, Types.hash(state), evidence.attestation);
+        bool proven = closer == Closer.Hub
+            ? _isByHub(params, structHash, evidence.attestation)
+            : _isSigned(structHash, evidence.attestation.signature, signer);
+        if (!proven) revert HubChannels_BadAttestation(id, closer);
+    }
+
+    function _requireState(bytes32 id, Dispute calldata dispute, State calldata state) private pure {
+        bytes32 found = Types.hash(state);
+        if (found != dispute.stateHash) revert HubChannels_WrongDispute(id, dispute.stateHash, found);
     }
 
     function _requireDispute(bytes32 id, Dispute calldata dispute) internal view returns (Channel storage channel) {
@@ -234,7 +409,7 @@ abstract contract ChannelDisputes is HubStore {
         bool late
     ) internal {
         Hub storage hub = _hubs[params.hub];
-        Ending memory end;
+        Ending memory end = _ending(params, id, hub);
         Settlement.Payout memory pay;
         uint256 lockMax;
         {
@@ -243,12 +418,6 @@ abstract contract ChannelDisputes is HubStore {
                 state, Settlement.Facts(channel.withdrawn, channel.deposited, dispute.creditMax)
             );
             lockMax = due.lockMax;
-            end.id = id;
-            end.epoch = channel.epoch;
-            end.key = _key(id, end.epoch);
-            end.closer = channel.closer;
-            end.mode = hub.mode;
-            end.collateral = channel.collateral;
             if (late) end.payAt = channel.deadline + params.selfDelay;
             pay = _payoutOf(params, dispute, due, end.closer, hub.bond);
             _nextEpoch(channel, end.epoch);
@@ -265,6 +434,18 @@ abstract contract ChannelDisputes is HubStore {
         _recordDelayed(hub, end, dispute.closedVersion);
         _emitSettled(params.hub, dispute, end, pay);
         _payEnding(params.user, dispute.bountyTo, end, pay.userBonus);
+    }
+
+    /// @dev Collateral is tokens, which a mint hub's channel has no use for: a stray one waits for the hub as a claim.
+    function _ending(ChannelParams calldata params, bytes32 id, Hub storage hub) private returns (Ending memory end) {
+        Channel storage channel = _channels[id];
+        end.id = id;
+        end.epoch = channel.epoch;
+        end.key = _key(id, end.epoch);
+        end.closer = channel.closer;
+        end.mode = hub.mode;
+        if (end.mode == FundingMode.Vault) end.collateral = channel.collateral;
+        else if (channel.collateral != 0) _claim(params.hub, channel.collateral);
     }
 
     function _nextEpoch(Channel storage channel, uint32 epoch) internal {
@@ -331,7 +512,7 @@ abstract contract ChannelDisputes is HubStore {
 
     function _recordLocks(Hub storage hub, Ending memory end, bytes32 locksHash, uint256 lockMax) private {
         uint256 short = lockMax - end.lockReserve;
-        _lockLists[end.key] = keccak256(abi.encode(locksHash, end.lockReserve, short));
+        _lockLists[end.key] = Types.lockList(locksHash, end.lockReserve, short);
         if (short != 0) hub.owed = _toUint128(hub.owed + short);
     }
 

@@ -1,45 +1,113 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC1363Receiver} from "@openzeppelin/contracts/interfaces/IERC1363Receiver.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+
 import {HubStore} from "./HubStore.sol";
-import {IHubChannels} from "./interfaces/IHubChannels.sol";
+import {IChannelPayments} from "./interfaces/IChannelPayments.sol";
 import {IMintable} from "./interfaces/IMintable.sol";
 import {Signatures} from "./lib/Signatures.sol";
 import {ChannelParams, FundingMode, Status, Types, WithdrawFault, Withdrawal} from "./lib/Types.sol";
 
 /// Money into and out of open channels.
-abstract contract ChannelPayments is HubStore {
+abstract contract ChannelPayments is HubStore, IChannelPayments {
     using Signatures for bytes;
 
-    /// @inheritdoc IHubChannels
+    /*//////////////////////////////////////////////////////////////////////////
+                                      DEPOSITS
+    //////////////////////////////////////////////////////////////////////////*/
+
+    /// @inheritdoc IChannelPayments
     function deposit(ChannelParams calldata params, uint256 amount) external nonReentrant {
-        _recordDeposit(params, msg.sender, amount);
-        _pull(amount);
-        if (_hubs[params.hub].mode == FundingMode.Mint) IMintable(token).burn(amount);
+        _pullDeposit(params, amount);
     }
 
-    /// @dev Checks, books and emits; the caller sees to it that the tokens are, or come, here.
-    function _recordDeposit(ChannelParams calldata params, address from, uint256 amount) internal {
+    /// @inheritdoc IChannelPayments
+    function depositWithPermit(
+        ChannelParams calldata params,
+        uint256 amount,
+        uint256 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external nonReentrant {
+        // Somebody may have sent the permit before us; then the allowance is there already.
+        try IERC20Permit(_token).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
+        _pullDeposit(params, amount);
+    }
+
+    /// @inheritdoc IChannelPayments
+    function onTransferReceived(address, address from, uint256 amount, bytes calldata data)
+        external
+        nonReentrant
+        returns (bytes4)
+    {
+        if (msg.sender != _token) revert HubChannels_NotToken(msg.sender);
+        uint256 length = 11 * 32;
+        if (data.length != length) revert HubChannels_LengthMismatch(length, data.length);
+        ChannelParams calldata params;
+        assembly ("memory-safe") {
+            params := data.offset
+        }
+        if (_creditDeposit(params, from, amount)) IMintable(_token).burn(amount);
+        return IERC1363Receiver.onTransferReceived.selector;
+    }
+
+    function _pullDeposit(ChannelParams calldata params, uint256 amount) private {
+        bool burns = _creditDeposit(params, msg.sender, amount);
+        _pull(amount);
+        if (burns) IMintable(_token).burn(amount);
+    }
+
+    /// @dev Books tokens that the caller has or brings.
+    /// @return burns Whether they must be burned then.
+    function _creditDeposit(ChannelParams calldata params, address from, uint256 amount) private returns (bool burns) {
+        _requireUnpaused();
         bytes32 id = _requireChannel(params);
         Channel storage channel = _channels[id];
         if (channel.status != Status.Open) revert HubChannels_WrongStatus(id, channel.status);
         if (amount == 0) revert HubChannels_AmountZero();
-        uint256 deposited = channel.deposited + amount;
-        if (deposited > MAX_DEPOSITED) revert HubChannels_AmountTooLarge(amount);
+        uint256 before = channel.deposited;
+        if (amount > MAX_DEPOSITED - before) revert HubChannels_AmountTooLarge(amount);
         Hub storage hub = _hubs[params.hub];
+
         // Safe: bounded above.
-        channel.deposited = uint128(deposited);
+        channel.deposited = uint128(before + amount);
         hub.funds = _toUint128(hub.funds + amount);
-        emit Deposited(id, params.hub, from, channel.epoch, amount, deposited);
+        if (before == 0 && channel.epoch == 0 && channel.withdrawn == 0) emit Opened(id, params.hub, params.user, params);
+        emit Deposited(id, params.hub, from, channel.epoch, amount, before + amount);
+        return hub.mode == FundingMode.Mint;
     }
 
-    /// @inheritdoc IHubChannels
+    /// @inheritdoc IChannelPayments
+    function batchCollateral(bytes32[] calldata channelIds, uint96[] calldata amounts) external nonReentrant {
+        _vaultHub(msg.sender);
+        if (channelIds.length != amounts.length) {
+            revert HubChannels_LengthMismatch(channelIds.length, amounts.length);
+        }
+        uint256 total;
+        for (uint256 i = 0; i < channelIds.length; ++i) {
+            Channel storage channel = _channels[channelIds[i]];
+            uint96 collateral = channel.collateral + amounts[i];
+            channel.collateral = collateral;
+            total += amounts[i];
+            emit CollateralAdded(channelIds[i], msg.sender, amounts[i], collateral);
+        }
+        _pull(total);
+    }
+
+    /*//////////////////////////////////////////////////////////////////////////
+                                    WITHDRAWALS
+    //////////////////////////////////////////////////////////////////////////*/
+
+    /// @inheritdoc IChannelPayments
     function withdraw(Withdrawal calldata item) external nonReentrant {
         (bytes32 id, WithdrawFault fault) = _tryWithdraw(item);
         if (fault != WithdrawFault.None) revert HubChannels_WithdrawRefused(id, item.requestId, fault);
     }
 
-    /// @inheritdoc IHubChannels
+    /// @inheritdoc IChannelPayments
     function batchWithdraw(Withdrawal[] calldata items) external nonReentrant returns (uint256 paid) {
         for (uint256 i = 0; i < items.length; ++i) {
             (bytes32 id, WithdrawFault fault) = _tryWithdraw(items[i]);
@@ -75,8 +143,9 @@ abstract contract ChannelPayments is HubStore {
         if (item.amount == 0 || item.amount > type(uint128).max - item.prevTotal) return WithdrawFault.Amount;
         if (item.to == address(0) || item.to == address(this)) return WithdrawFault.Payee;
         Hub storage hub = _hubs[item.params.hub];
-        if (hub.funds < item.amount && uint256(hub.funds) + channel.collateral < item.amount) {
-            return WithdrawFault.FundsShort;
+        if (hub.funds < item.amount) {
+            uint256 collateral = hub.mode == FundingMode.Vault ? channel.collateral : 0;
+            if (hub.funds + collateral < item.amount) return WithdrawFault.FundsShort;
         }
         return _signatureFault(item, id, hub);
     }
@@ -94,5 +163,29 @@ abstract contract ChannelPayments is HubStore {
         if (!byOperator && !item.hubSignature.isBy(digest, item.params.hubSigner)) return WithdrawFault.HubSignature;
         if (!item.userSignature.isBy(digest, item.params.userSigner)) return WithdrawFault.UserSignature;
         return WithdrawFault.None;
+    }
+
+    /*//////////////////////////////////////////////////////////////////////////
+                                        VIEWS
+    //////////////////////////////////////////////////////////////////////////*/
+
+    /// @inheritdoc IChannelPayments
+    function channelIdOf(ChannelParams calldata params) external view returns (bytes32) {
+        return _channelId(params);
+    }
+
+    /// @inheritdoc IChannelPayments
+    function channelOf(bytes32 channelId) external view returns (ChannelView memory) {
+        Channel storage channel = _channels[channelId];
+        return ChannelView(
+            channel.epoch,
+            channel.withdrawn,
+            channel.deposited,
+            channel.collateral,
+            channel.deadline,
+            channel.status,
+            channel.closer,
+            channel.dispute
+        );
     }
 }

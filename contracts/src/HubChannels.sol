@@ -2,86 +2,52 @@
 pragma solidity 0.8.37;
 
 import {ChannelClaims} from "./ChannelClaims.sol";
-import {ChannelDisputes} from "./ChannelDisputes.sol";
+import {ChannelLocks} from "./ChannelLocks.sol";
 import {ChannelPayments} from "./ChannelPayments.sol";
+import {DisputeModule} from "./DisputeModule.sol";
 import {HubRegistry} from "./HubRegistry.sol";
 import {HubStore} from "./HubStore.sol";
-import {IHubChannels} from "./interfaces/IHubChannels.sol";
-import {ChannelParams, Closer} from "./lib/Types.sol";
 
-/// The deployed contract: all parts and the views. What it does is written in `IHubChannels`.
-contract HubChannels is HubRegistry, ChannelPayments, ChannelDisputes, ChannelClaims {
+/// The deployed contract. What it does is written in `IHubChannels`. It is longer than one contract may be, so the
+/// functions of disputes live in a module, created here, never changed, and run in this contract's storage.
+contract HubChannels is HubRegistry, ChannelPayments, ChannelClaims, ChannelLocks {
+    /// Code that answers the functions of `IChannelDisputes`.
+    address public immutable disputeModule;
+
     /// @param token_ The one token; in mint mode this contract must be allowed to mint it.
     /// @param admin_ Grants mint allowance.
-    /// @param guardian_ Stops new money, never an exit.
+    /// @param guardian_ Stops new obligations, never an exit.
     /// @param minWindow_ Shortest challenge window any hub may choose, seconds.
     /// @param maxWindow_ Longest challenge window any hub may choose, seconds.
     constructor(address token_, address admin_, address guardian_, uint32 minWindow_, uint32 maxWindow_)
-        HubStore(token_, admin_, guardian_, minWindow_, maxWindow_)
-    {}
-
-    /// @inheritdoc IHubChannels
-    function domainSeparator() external view returns (bytes32) {
-        return _domain();
-    }
-
-    /// @inheritdoc IHubChannels
-    function channelIdOf(ChannelParams calldata params) external view returns (bytes32) {
-        return _channelId(params);
-    }
-
-    /// @inheritdoc IHubChannels
-    function hubOf(address hub) external view returns (HubView memory result) {
-        Hub storage record = _hubs[hub];
-        result.rules = HubRules(
-            record.mode,
-            record.minChallengePeriod,
-            record.maxChallengePeriod,
-            record.penaltyCap,
-            record.operatorPays
-        );
-        result.funds = record.funds;
-        result.owed = record.owed;
-        result.bond = record.bond;
-        result.announcedAmount = record.announced;
-        result.announcedAt = record.announcedAt;
-        result.uri = record.uri;
-    }
-
-    /// @inheritdoc IHubChannels
-    function isHubSigner(address hub, address signer) external view returns (bool) {
-        return _signers[hub][signer];
-    }
-
-    /// @inheritdoc IHubChannels
-    function channelOf(bytes32 channelId) external view returns (ChannelView memory) {
-        Channel storage channel = _channels[channelId];
-        return ChannelView(
-            channel.epoch,
-            channel.withdrawn,
-            channel.deposited,
-            channel.collateral,
-            channel.deadline,
-            channel.status,
-            channel.closer,
-            channel.dispute
-        );
-    }
-
-    /// @inheritdoc IHubChannels
-    function pendingOf(bytes32 channelId, uint32 epoch)
-        external
-        view
-        returns (uint256 amount, uint256 dueAt, Closer closer, uint256 owed)
+        HubStore(token_, address(this))
+        HubRegistry(admin_, guardian_, minWindow_, maxWindow_)
     {
-        bytes32 key = _key(channelId, epoch);
-        Delayed storage late = _delayed[key];
-        return (late.amount, late.dueAt, late.closer, _owed[key]);
+        if (token_.code.length == 0) revert HubChannels_ZeroAddress();
+        disputeModule = address(new DisputeModule(token_, address(this)));
     }
 
-    /// @inheritdoc IHubChannels
-    function reclaimable(address account) external view returns (uint256) {
-        Claim storage claim = _claims[account];
-        return uint256(claim.held) + claim.unminted;
+    /// Runs many calls as the sender; see `IHubChannels.batch`.
+    function batch(bytes[] calldata calls) external returns (uint256 done) {
+        for (uint256 i = 0; i < calls.length; ++i) {
+            // No function takes value, and each guards itself against re-entry: a delegated call is as good as a call.
+            (bool success, bytes memory reason) = address(this).delegatecall(calls[i]);
+            if (success) ++done;
+            else emit CallSkipped(i, bytes4(calls[i]), reason);
+        }
+    }
+
+    /// Hands everything else to the module; a function that does not exist there reverts.
+    fallback() external {
+        address module = disputeModule;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, 0, calldatasize())
+            let success := delegatecall(gas(), module, free, calldatasize(), 0, 0)
+            returndatacopy(free, 0, returndatasize())
+            switch success
+            case 0 { revert(free, returndatasize()) }
+            default { return(free, returndatasize()) }
+        }
     }
 }

@@ -5,13 +5,16 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
-import {IHubChannels} from "./interfaces/IHubChannels.sol";
+import {IHubErrors} from "./interfaces/IHubErrors.sol";
+import {IHubEvents} from "./interfaces/IHubEvents.sol";
 import {IMintable} from "./interfaces/IMintable.sol";
+import {Signatures} from "./lib/Signatures.sol";
 import {ChannelParams, Closer, FundingMode, Status, Types} from "./lib/Types.sol";
 
 /// Storage, parameter checks and payouts that all parts share.
-abstract contract HubStore is IHubChannels, ReentrancyGuardTransient {
+abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
+    using Signatures for bytes;
 
     /// A hub's bond is at least this many of its penalty caps.
     uint256 internal constant BOND_CAPS = 100;
@@ -62,35 +65,40 @@ abstract contract HubStore is IHubChannels, ReentrancyGuardTransient {
         uint128 unminted;
     }
 
-    address public immutable override token;
-    uint32 public immutable override minWindow;
-    uint32 public immutable override maxWindow;
-    uint256 private immutable _cachedChainId;
-    bytes32 private immutable _cachedDomain;
+    /// Anchors of a kind that can still be read.
+    uint256 internal constant ANCHOR_RING = 64;
+    /// Anchor kind whose roots are signed batches.
+    uint8 internal constant ANCHOR_STATES = 1;
 
-    address public override admin;
-    address public override guardian;
+    address internal immutable _token;
+    bytes32 private immutable _cachedDomain;
+    uint256 private immutable _cachedChainId;
+    address private immutable _self;
+
+    address internal _admin;
+    address internal _nextAdmin;
+    address internal _guardian;
+    bool internal _paused;
 
     mapping(address hub => Hub) internal _hubs;
     mapping(address hub => mapping(address signer => bool)) internal _signers;
+    mapping(address hub => mapping(uint256 kindAndPlace => bytes32)) internal _anchors;
     mapping(bytes32 channelId => Channel) internal _channels;
     mapping(bytes32 channelEpoch => Delayed) internal _delayed;
     mapping(bytes32 channelEpoch => uint256) internal _owed;
     mapping(bytes32 channelEpoch => bytes32) internal _lockLists;
+    mapping(bytes32 channelEpoch => bool) internal _equivocated;
     mapping(address account => Claim) internal _claims;
+    mapping(bytes32 hash => uint256) internal _preimageTimes;
+    mapping(bytes32 orderId => uint256) internal _delivered;
+    mapping(bytes32 bookAndBeneficiary => uint256) internal _cashed;
 
-    constructor(address token_, address admin_, address guardian_, uint32 minWindow_, uint32 maxWindow_) {
-        if (token_ == address(0) || admin_ == address(0) || guardian_ == address(0)) revert HubChannels_ZeroAddress();
-        if (minWindow_ == 0 || minWindow_ > maxWindow_) {
-            revert HubChannels_WindowOutOfRange(minWindow_, 1, maxWindow_);
-        }
-        token = token_;
-        admin = admin_;
-        guardian = guardian_;
-        minWindow = minWindow_;
-        maxWindow = maxWindow_;
+    /// @param self The contract whose storage this code works on: modules run inside it.
+    constructor(address token_, address self) {
+        _token = token_;
+        _self = self;
         _cachedChainId = block.chainid;
-        _cachedDomain = Types.domainSeparator(block.chainid, address(this));
+        _cachedDomain = Types.domainSeparator(block.chainid, self);
     }
 
     /*//////////////////////////////////////////////////////////////////////////
@@ -99,7 +107,7 @@ abstract contract HubStore is IHubChannels, ReentrancyGuardTransient {
 
     /// @dev Recomputed after a fork of the chain: nothing signed before it counts there.
     function _domain() internal view returns (bytes32) {
-        return block.chainid == _cachedChainId ? _cachedDomain : Types.domainSeparator(block.chainid, address(this));
+        return block.chainid == _cachedChainId ? _cachedDomain : Types.domainSeparator(block.chainid, _self);
     }
 
     function _channelId(ChannelParams calldata params) internal view returns (bytes32) {
@@ -121,6 +129,28 @@ abstract contract HubStore is IHubChannels, ReentrancyGuardTransient {
         if (!_areValid(params)) revert HubChannels_BadParams(id);
     }
 
+    function _requireUnpaused() internal view {
+        if (_paused) revert HubChannels_Paused();
+    }
+
+    function _registered(address hub) internal view returns (Hub storage record) {
+        record = _hubs[hub];
+        if (record.mode == FundingMode.None) revert HubChannels_NotRegistered(hub);
+    }
+
+    function _vaultHub(address hub) internal view returns (Hub storage record) {
+        record = _registered(hub);
+        if (record.mode != FundingMode.Vault) revert HubChannels_WrongMode(hub, record.mode);
+    }
+
+    function _anchorPlace(uint8 kind, uint64 seq) internal pure returns (uint256) {
+        return uint256(kind) * ANCHOR_RING + seq % ANCHOR_RING;
+    }
+
+    function _isSigned(bytes32 structHash, bytes calldata signature, address signer) internal view returns (bool) {
+        return structHash != 0 && signature.isBy(Types.digest(_domain(), structHash), signer);
+    }
+
     function _key(bytes32 id, uint32 epoch) internal pure returns (bytes32) {
         return keccak256(abi.encode(id, epoch));
     }
@@ -137,9 +167,9 @@ abstract contract HubStore is IHubChannels, ReentrancyGuardTransient {
 
     /// @dev Moves the sender's own tokens in and insists on the exact amount.
     function _pull(uint256 amount) internal {
-        uint256 before = IERC20(token).balanceOf(address(this));
-        IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
-        uint256 received = IERC20(token).balanceOf(address(this)) - before;
+        uint256 before = IERC20(_token).balanceOf(address(this));
+        IERC20(_token).safeTransferFrom(msg.sender, address(this), amount);
+        uint256 received = IERC20(_token).balanceOf(address(this)) - before;
         if (received != amount) revert HubChannels_TransferMismatch(amount, received);
     }
 
@@ -162,8 +192,12 @@ abstract contract HubStore is IHubChannels, ReentrancyGuardTransient {
     /// @dev Pays tokens this contract holds. Never fails: what can't be delivered becomes a claim.
     function _payHeld(address to, uint256 amount) internal {
         if (amount == 0 || _callToken(abi.encodeCall(IERC20.transfer, (to, amount)))) return;
-        _claims[to].held += _toUint128(amount);
-        emit Reclaimable(to, amount, false);
+        _claim(to, amount);
+    }
+
+    function _claim(address account, uint256 amount) internal {
+        _claims[account].held += _toUint128(amount);
+        emit Reclaimable(account, amount, false);
     }
 
     /// @dev One call with a gas cap; reads at most one word of the answer. Success is no revert and an empty or true
@@ -171,7 +205,7 @@ abstract contract HubStore is IHubChannels, ReentrancyGuardTransient {
     function _callToken(bytes memory data) internal returns (bool success) {
         // A sender that starves the call could turn any payout into a claim.
         if (gasleft() < PAYOUT_GAS * 64 / 63 + 10_000) revert HubChannels_GasTooLow(gasleft());
-        address target = token;
+        address target = _token;
         uint256 gasCap = PAYOUT_GAS;
         assembly ("memory-safe") {
             success := call(gasCap, target, 0, add(data, 0x20), mload(data), 0x00, 0x20)

@@ -8,6 +8,9 @@ interface IHubErrors {
     /* Hubs */
     error HubChannels_ZeroAddress();
     error HubChannels_NotAdmin(address sender);
+    error HubChannels_NotGuardian(address sender);
+    error HubChannels_Paused();
+    error HubChannels_BadAnchor(uint8 kind, uint64 seq);
     error HubChannels_AlreadyRegistered(address hub);
     error HubChannels_NotRegistered(address hub);
     error HubChannels_WrongMode(address hub, FundingMode mode);
@@ -26,6 +29,9 @@ interface IHubErrors {
     error HubChannels_AmountTooLarge(uint256 amount);
     error HubChannels_WithdrawRefused(bytes32 channelId, bytes32 requestId, WithdrawFault fault);
 
+    error HubChannels_NotToken(address sender);
+    error HubChannels_LengthMismatch(uint256 left, uint256 right);
+
     /* Disputes */
     error HubChannels_WrongChannel(bytes32 expected, bytes32 found);
     error HubChannels_WrongEpoch(bytes32 channelId, uint256 expected, uint256 found);
@@ -39,6 +45,17 @@ interface IHubErrors {
     error HubChannels_NotNewer(bytes32 channelId, uint256 current, uint256 offered);
     error HubChannels_DeadlinePassed(bytes32 channelId, uint256 deadline);
     error HubChannels_DeadlineAhead(bytes32 channelId, uint256 deadline);
+
+    error HubChannels_NotRevoked(bytes32 channelId, uint256 closedVersion);
+    error HubChannels_AlreadyPenalized(bytes32 channelId);
+    error HubChannels_TotalsMoved(bytes32 channelId, uint256 withdrawn, uint256 deposited);
+    error HubChannels_Expired(uint256 validUntil);
+    error HubChannels_NoEquivocation(bytes32 channelId);
+
+    /* Locks */
+    error HubChannels_WrongLockList(bytes32 channelId, bytes32 expected, bytes32 found);
+    error HubChannels_NothingResolvable();
+    error HubChannels_WrongCondition(bytes32 expected, bytes32 found);
 
     /* Payouts */
     error HubChannels_NothingToPay();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Closer, FundingMode, State, WithdrawFault} from "../lib/Types.sol";
+import {ChannelParams, Closer, FundingMode, State, WithdrawFault} from "../lib/Types.sol";
 
 /// @notice Everything a watcher needs to rebuild the contract's books without reading its storage.
 interface IHubEvents {
@@ -28,10 +28,23 @@ interface IHubEvents {
     event HubWithdrawAnnounced(address indexed hub, uint256 amount, uint256 from);
     event HubWithdrawn(address indexed hub, address to, uint256 amount, uint256 vaultAfter);
 
+    /// @notice `root` of a kind; see `anchor`.
+    event Anchored(address indexed hub, uint8 indexed kind, uint64 indexed seq, bytes32 root, address signer);
+    event AdminTransferStarted(address indexed admin, address indexed next);
+    event AdminChanged(address indexed admin);
+    event GuardianChanged(address indexed guardian);
+    event PausedChanged(bool paused);
+
+    /// @notice A call of a batch failed and changed nothing.
+    event CallSkipped(uint256 index, bytes4 selector, bytes reason);
+
     /*//////////////////////////////////////////////////////////////////////////
                                DEPOSITS AND WITHDRAWALS
     //////////////////////////////////////////////////////////////////////////*/
 
+    /// @notice First deposit of a channel the contract had not heard of.
+    event Opened(bytes32 indexed channelId, address indexed hub, address indexed user, ChannelParams params);
+    event CollateralAdded(bytes32 indexed channelId, address indexed hub, uint256 amount, uint256 collateralAfter);
     event Deposited(
         bytes32 indexed channelId,
         address indexed hub,
@@ -66,6 +79,22 @@ interface IHubEvents {
     event Challenged(
         bytes32 indexed channelId, address indexed hub, State state, bool penalized, address challenger
     );
+    event CreditAdded(bytes32 indexed channelId, address indexed hub, uint128 creditMax);
+    event Penalized(bytes32 indexed channelId, address indexed hub, uint48 closedVersion, address bountyTo);
+    /// @notice A closed user's late payout was forfeited after settlement.
+    event DelayedForfeited(
+        bytes32 indexed channelId, address indexed hub, uint32 epoch, uint256 amount, uint256 bounty, address bountyTo
+    );
+    event CoopSettled(bytes32 indexed channelId, address indexed hub, uint32 epoch, uint256 userPay, uint256 owed);
+    event EquivocationProved(
+        bytes32 indexed channelId,
+        address indexed hub,
+        uint32 epoch,
+        uint48 version,
+        uint256 userBonus,
+        uint256 bounty,
+        address bountyTo
+    );
     /// @param userPay From the hub's funds to the user, now or at `payAt`; what was short is in `owed`.
     /// @param userBonus From the hub's bond to the user.
     /// @param bounty To `bountyTo`.
@@ -98,4 +127,34 @@ interface IHubEvents {
     /// @notice A payout failed and waits for `account`.
     event Reclaimable(address indexed account, uint256 amount, bool unminted);
     event Reclaimed(address indexed account, address to, uint256 amount);
+
+    /*//////////////////////////////////////////////////////////////////////////
+                                        LOCKS
+    //////////////////////////////////////////////////////////////////////////*/
+
+    event PreimageRegistered(bytes32 indexed hash, bytes32 preimage);
+    event MeterShown(bytes32 indexed orderId, uint64 delivered);
+    /// @param userPay To the user, of which `owed` waits for funds.
+    /// @param resolved Bit i: lock i of the list is gone; the others stay, in order.
+    event Unlocked(
+        bytes32 indexed channelId,
+        address indexed hub,
+        uint32 epoch,
+        uint256 resolved,
+        uint256 userPay,
+        uint256 owed,
+        uint256 reserve,
+        uint256 short
+    );
+    event ChequeCashed(
+        bytes32 indexed channelId,
+        bytes32 indexed bookId,
+        address indexed beneficiary,
+        uint32 epoch,
+        uint256 index,
+        uint256 amount,
+        uint256 reserve,
+        uint256 short
+    );
+    event ChequeBounced(bytes32 indexed bookId, address indexed beneficiary, uint256 short);
 }

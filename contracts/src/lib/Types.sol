@@ -168,6 +168,51 @@ struct Lock {
     uint64 total;
 }
 
+/// A settled lock list as the contract remembers it, by hash. Rebuilt from the state and the events `Settled`,
+/// `Unlocked` and `ChequeCashed`.
+/// @param reserve Set aside for these locks.
+/// @param short What the hub's funds could not cover when it was set aside.
+struct LockList {
+    Lock[] locks;
+    uint256 reserve;
+    uint256 short;
+}
+
+/// Proof that a closer had given up the version it posted. Empty `revoke`: the state counts.
+struct Evidence {
+    State state;
+    Attestation attestation;
+    uint48 revokedVersion;
+    bytes revoke;
+}
+
+/// Agreement of both sides to end the epoch.
+struct CoopSettlement {
+    uint128 withdrawn;
+    uint128 deposited;
+    uint96 userAmount;
+    uint40 validUntil;
+    bytes hubSignature;
+    bytes userSignature;
+}
+
+/// Granules of an order that its buyer confirms. The order id commits to the key that signs: hashStruct(Order).
+struct Meter {
+    address signer;
+    bytes32 terms;
+    uint64 delivered;
+    bytes signature;
+}
+
+/// Cumulative promise out of a chequebook. The book id commits to the key that signs: hashStruct(Book).
+struct Cheque {
+    address signer;
+    bytes32 terms;
+    address beneficiary;
+    uint128 cumulative;
+    bytes signature;
+}
+
 /// EIP-712 struct hashes and digests of every signed message.
 library Types {
     bytes32 internal constant DOMAIN_TYPEHASH =
@@ -192,6 +237,11 @@ library Types {
     bytes32 internal constant COOP_SETTLE_TYPEHASH = keccak256(
         "CoopSettle(bytes32 channelId,uint32 epoch,uint128 withdrawn,uint128 deposited,uint96 userAmount,uint40 validUntil)"
     );
+    bytes32 internal constant ORDER_TYPEHASH = keccak256("Order(address signer,bytes32 terms)");
+    bytes32 internal constant METER_TYPEHASH = keccak256("Meter(bytes32 orderId,uint64 delivered)");
+    bytes32 internal constant BOOK_TYPEHASH = keccak256("Book(address signer,bytes32 terms)");
+    bytes32 internal constant CHEQUE_TYPEHASH =
+        keccak256("Cheque(bytes32 bookId,address beneficiary,uint128 cumulative)");
     bytes32 internal constant LEG_TYPEHASH =
         keccak256("Leg(bytes32 operation,uint8 kind,uint96 amount,bytes32 counterparty)");
 
@@ -277,6 +327,24 @@ library Types {
         return keccak256(abi.encode(LEG_TYPEHASH, operation, kind, amount, counterparty));
     }
 
+    /// Order id: what a metered lock names as its condition.
+    function order(address signer, bytes32 terms) internal pure returns (bytes32) {
+        return keccak256(abi.encode(ORDER_TYPEHASH, signer, terms));
+    }
+
+    function meter(bytes32 orderId, uint64 delivered) internal pure returns (bytes32) {
+        return keccak256(abi.encode(METER_TYPEHASH, orderId, delivered));
+    }
+
+    /// Book id: what a cover lock names as its condition.
+    function book(address signer, bytes32 terms) internal pure returns (bytes32) {
+        return keccak256(abi.encode(BOOK_TYPEHASH, signer, terms));
+    }
+
+    function cheque(bytes32 bookId, address beneficiary, uint128 cumulative) internal pure returns (bytes32) {
+        return keccak256(abi.encode(CHEQUE_TYPEHASH, bookId, beneficiary, cumulative));
+    }
+
     /// Hash of a lock list; zero for an empty one.
     function hash(Lock[] memory locks) internal pure returns (bytes32) {
         return locks.length == 0 ? bytes32(0) : keccak256(abi.encode(locks));
@@ -285,5 +353,10 @@ library Types {
     /// How the contract remembers a dispute.
     function hash(Dispute memory dispute) internal pure returns (bytes32) {
         return keccak256(abi.encode(dispute));
+    }
+
+    /// How the contract remembers a settled lock list.
+    function lockList(bytes32 locksHash, uint256 reserve, uint256 short) internal pure returns (bytes32) {
+        return keccak256(abi.encode(locksHash, reserve, short));
     }
 }
