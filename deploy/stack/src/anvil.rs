@@ -23,7 +23,8 @@ pub const BLOCK_TIME_SECS: u64 = 1;
 /// What a private chain should be like.
 #[derive(Debug, Clone, Default)]
 pub struct AnvilOptions {
-    /// Time between blocks, in milliseconds; `None` mines a block for each transaction and none otherwise.
+    /// Time between blocks, in milliseconds; `None` mines a block for each transaction and none
+    /// otherwise.
     pub block_time_ms: Option<u64>,
     /// The chain is loaded from this file at a start and written to it at an orderly stop.
     pub state: Option<PathBuf>,
@@ -41,7 +42,8 @@ pub struct Anvil {
 }
 
 impl Anvil {
-    /// Starts one on a free port and waits until it answers. Ten accounts of anvil's default mnemonic hold money.
+    /// Starts one on a free port and waits until it answers. Ten accounts of anvil's default
+    /// mnemonic hold money.
     ///
     /// # Errors
     /// [`Error::ToolMissing`], or as [`Server::start`].
@@ -79,7 +81,8 @@ impl Anvil {
     }
 }
 
-/// Says how to start the chain of a stack. Without blocks at an interval confirmations would never come.
+/// Says how to start the chain of a stack. Without blocks at an interval confirmations would never
+/// come.
 pub(crate) fn plan(dir: &Path, logs: &Path, ports: &Ports) -> Result<Plan, Error> {
     let home = dir.join("anvil");
     fs::create_dir_all(&home).attempt(|| format!("creating {}", home.display()))?;

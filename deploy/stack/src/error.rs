@@ -1,6 +1,7 @@
 use std::{fmt, io, path::PathBuf};
 
-/// Why a server, a service or a test database could not be had. The text of every variant says what to do.
+/// Why a server, a service or a test database could not be had. The text of every variant says what
+/// to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A program that is not installed.

@@ -4,7 +4,8 @@ use std::{
     time::Duration,
 };
 
-/// One request to a server on the loopback address; blocks up to `limit` for each step. Returns status and body.
+/// One request to a server on the loopback address; blocks up to `limit` for each step. Returns
+/// status and body.
 ///
 /// # Errors
 /// Whatever the socket says, or `InvalidData` when the answer is no HTTP.

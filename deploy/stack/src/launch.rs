@@ -9,8 +9,8 @@ use std::{
 
 use crate::{Error, error::Attempt, error::PathDisplay};
 
-/// Taken over from the caller; everything else of its environment stays outside, so that a server behaves alike
-/// whoever starts it.
+/// Taken over from the caller; everything else of its environment stays outside, so that a server
+/// behaves alike whoever starts it.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 /// A process to start.
@@ -37,7 +37,8 @@ pub struct Launch {
 pub enum Life {
     /// Ends with the process that started it.
     Owned,
-    /// Goes on by itself, in a session of its own; a record in this directory lets a later process find it.
+    /// Goes on by itself, in a session of its own; a record in this directory lets a later process
+    /// find it.
     Detached {
         /// Where the records are.
         run_dir: PathBuf,
@@ -127,8 +128,9 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The wrapper that continues as `postgres`. A checkout under a home directory of mode 0700 is out of that user's
-/// reach, so the right to walk through directories is kept where the caller may pass it on.
+/// The wrapper that continues as `postgres`. A checkout under a home directory of mode 0700 is out
+/// of that user's reach, so the right to walk through directories is kept where the caller may pass
+/// it on.
 fn drop_root() -> Vec<String> {
     const DAC_READ_SEARCH: u64 = 1 << 2;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

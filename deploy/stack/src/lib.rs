@@ -1,5 +1,6 @@
-//! The servers of the system, for the local stack and for tests: own instances of PostgreSQL, Redis, RabbitMQ and an EVM
-//! node, on own ports of the loopback address, with their data in a directory of their own.
+//! The servers of the system, for the local stack and for tests: own instances of PostgreSQL,
+//! Redis, RabbitMQ and an EVM node, on own ports of the loopback address, with their data in a
+//! directory of their own.
 //!
 //! Nothing here ever connects to, signals or configures a server that it did not start.
 //!

@@ -6,7 +6,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// The local stack: PostgreSQL, Redis, RabbitMQ and an EVM node of its own, and the services on them.
+/// The local stack: PostgreSQL, Redis, RabbitMQ and an EVM node of its own, and the services on
+/// them.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -35,7 +36,8 @@ enum Command {
     Doctor,
     /// Prints `dev.env`.
     Env,
-    /// Starts throw-away servers on free ports, prints their addresses and keeps them until it is interrupted.
+    /// Starts throw-away servers on free ports, prints their addresses and keeps them until it is
+    /// interrupted.
     Run,
     /// Stops the servers that tests share, unless a test uses them.
     TestDown,

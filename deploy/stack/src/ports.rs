@@ -96,8 +96,8 @@ impl Ports {
         Ok(ports)
     }
 
-    /// These numbers, with each that another program holds replaced by the next free one. `ours` tells which ports are
-    /// held by processes of this very stack.
+    /// These numbers, with each that another program holds replaced by the next free one. `ours`
+    /// tells which ports are held by processes of this very stack.
     ///
     /// # Errors
     /// [`Error::NoFreePort`] when there is none within reach.
@@ -120,7 +120,8 @@ impl Ports {
         Ok(settled)
     }
 
-    /// Reads `NAME=number` lines; names that are absent keep their defaults, and so does everything without a file.
+    /// Reads `NAME=number` lines; names that are absent keep their defaults, and so does everything
+    /// without a file.
     ///
     /// # Errors
     /// [`Error::BadFile`] when a line can't be read.
@@ -166,13 +167,15 @@ impl Ports {
     }
 }
 
-/// True when nothing listens on this port of the loopback address. Asks by binding, so no listener sees a connection.
+/// True when nothing listens on this port of the loopback address. Asks by binding, so no listener
+/// sees a connection.
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// A free port below the range from which the kernel takes the local ends of connections: a server can be restarted on
-/// it, because no connection takes it in between. Never the same one twice in a process.
+/// A free port below the range from which the kernel takes the local ends of connections: a server
+/// can be restarted on it, because no connection takes it in between. Never the same one twice in a
+/// process.
 ///
 /// # Errors
 /// [`Error::NoFreePort`] when there is none.

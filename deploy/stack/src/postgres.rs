@@ -101,7 +101,8 @@ async fn init(bin: &Path, home: &Path, data: &Path) -> Result<(), Error> {
     if fresh.exists() {
         fs::remove_dir_all(&fresh).attempt(|| format!("removing {}", fresh.display()))?;
     }
-    // The cluster listens on the loopback address only and holds nothing but test money: no password.
+    // The cluster listens on the loopback address only and holds nothing but test money: no
+    // password.
     let mut args = vec![
         "-D".to_owned(),
         fresh.display().to_string(),

@@ -25,7 +25,8 @@ struct Stat {
 }
 
 impl Identity {
-    /// The process that has this id now; `None` when there is none or it has ended and waits to be reaped.
+    /// The process that has this id now; `None` when there is none or it has ended and waits to be
+    /// reaped.
     pub fn of(pid: u32) -> Option<Self> {
         let pid = i32::try_from(pid).ok()?;
         let stat = Stat::read(pid)?;
@@ -41,12 +42,14 @@ impl Identity {
         u32::try_from(self.pid).is_ok_and(|pid| Self::of(pid).as_ref() == Some(self))
     }
 
-    /// Sends a signal to this very process, never to one that got its number. False when it has ended.
+    /// Sends a signal to this very process, never to one that got its number. False when it has
+    /// ended.
     pub fn signal(&self, signal: Signal) -> bool {
         let Some(pid) = Pid::from_raw(self.pid) else {
             return false;
         };
-        // The descriptor pins the process; only then does the comparison of start times mean anything.
+        // The descriptor pins the process; only then does the comparison of start times mean
+        // anything.
         let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty()) else {
             return false;
         };
@@ -99,7 +102,8 @@ impl Identity {
 impl Stat {
     fn read(pid: i32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the program's name in brackets and may itself hold spaces and brackets.
+        // The second field is the program's name in brackets and may itself hold spaces and
+        // brackets.
         let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
         Some(Self {
             state: fields.next()?.chars().next()?,
@@ -110,7 +114,8 @@ impl Stat {
     }
 
     fn ended(&self) -> bool {
-        // While other threads still die, the first one is a zombie already but the ports are not free yet.
+        // While other threads still die, the first one is a zombie already but the ports are not
+        // free yet.
         matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 }

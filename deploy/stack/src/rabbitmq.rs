@@ -17,7 +17,8 @@ pub const USER: &str = "guest";
 /// Its password.
 pub const PASSWORD: &str = "guest";
 
-/// Says how to start the port mapper: by ourselves, because one that RabbitMQ starts outlives it and listens everywhere.
+/// Says how to start the port mapper: by ourselves, because one that RabbitMQ starts outlives it
+/// and listens everywhere.
 pub(crate) fn epmd_plan(dir: &Path, logs: &Path, ports: &Ports) -> Result<Plan, Error> {
     let port = ports.get(Port::Epmd);
     Ok(Plan {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, error::Attempt, process::Identity};
 
-/// What a detached process leaves for later commands: who it is, what it was started from and how it likes to end.
+/// What a detached process leaves for later commands: who it is, what it was started from and how
+/// it likes to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Server or service.
@@ -42,7 +43,8 @@ impl Record {
             .attempt(|| format!("writing {}", path.display()))
     }
 
-    /// The record of one process; `None` when there is none or it can't be read, which means the same: not ours.
+    /// The record of one process; `None` when there is none or it can't be read, which means the
+    /// same: not ours.
     pub fn load(run_dir: &Path, name: &str) -> Option<Self> {
         serde_json::from_str(&fs::read_to_string(file(run_dir, name)).ok()?).ok()
     }

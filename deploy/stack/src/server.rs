@@ -17,7 +17,8 @@ use crate::{
     watchdog,
 };
 
-/// Longest an orderly end may take before SIGKILL: RabbitMQ takes some seconds, the rest less than one.
+/// Longest an orderly end may take before SIGKILL: RabbitMQ takes some seconds, the rest less than
+/// one.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Longest a process may live on after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
@@ -70,8 +71,9 @@ impl Server {
         }
     }
 
-    /// Starts it and waits until it answers. A detached one that runs already with the same program, arguments and
-    /// environment is taken over; one that differs or does not answer is stopped first.
+    /// Starts it and waits until it answers. A detached one that runs already with the same
+    /// program, arguments and environment is taken over; one that differs or does not answer is
+    /// stopped first.
     ///
     /// # Errors
     /// [`Error::Exited`], [`Error::NotReady`], [`Error::WontStop`] or [`Error::Io`].
@@ -96,7 +98,8 @@ impl Server {
         outcome.map(|()| Started::Fresh)
     }
 
-    /// Ends it in good order, by SIGKILL when that takes too long. Nothing happens when it does not run.
+    /// Ends it in good order, by SIGKILL when that takes too long. Nothing happens when it does not
+    /// run.
     ///
     /// # Errors
     /// [`Error::WontStop`].
@@ -118,8 +121,8 @@ impl Server {
         self.start().await.map(|_| ())
     }
 
-    /// SIGKILL to it and to all it has started, as in a power failure; returns when they are gone. [`Server::start`]
-    /// starts it again on the same data.
+    /// SIGKILL to it and to all it has started, as in a power failure; returns when they are gone.
+    /// [`Server::start`] starts it again on the same data.
     pub fn kill9(&self) {
         let Some(identity) = self.identity() else {
             return;
@@ -235,8 +238,8 @@ impl Server {
         }
     }
 
-    /// What an owned server gets when nobody is left who could wait for it. PostgreSQL's SIGQUIT is an immediate end
-    /// that still gives back its shared memory.
+    /// What an owned server gets when nobody is left who could wait for it. PostgreSQL's SIGQUIT is
+    /// an immediate end that still gives back its shared memory.
     fn death_signal(&self) -> &'static str {
         if self.plan.stop == StopSignal::Int {
             "QUIT"

@@ -240,8 +240,9 @@ impl Endpoints {
     }
 }
 
-/// Stops what the records in this directory name, the last started first, and nothing else: a record whose process has
-/// another start time now is only forgotten. Returns the names of those that ran.
+/// Stops what the records in this directory name, the last started first, and nothing else: a
+/// record whose process has another start time now is only forgotten. Returns the names of those
+/// that ran.
 ///
 /// # Errors
 /// [`Error::WontStop`].

@@ -2,7 +2,8 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{Launch, Plan, Probe, StopSignal};
 
-/// A process of ours: it listens on one port of the loopback address and answers 200 on `/readyz` when it can work.
+/// A process of ours: it listens on one port of the loopback address and answers 200 on `/readyz`
+/// when it can work.
 #[derive(Debug, Clone)]
 pub struct Service {
     /// Name in messages and run records; its log is `NAME.log`.
@@ -24,8 +25,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// How to start it as a [`crate::Server`], owned by a test or detached. A detached one is restarted when its
-    /// program file, arguments or environment have changed.
+    /// How to start it as a [`crate::Server`], owned by a test or detached. A detached one is
+    /// restarted when its program file, arguments or environment have changed.
     pub fn plan(self) -> Plan {
         Plan {
             launch: Launch {

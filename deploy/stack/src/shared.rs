@@ -1,5 +1,5 @@
-//! One set of servers for all tests of a workspace: started by the first test that asks, reused by every later test
-//! process, ended by `stack test-down` or after ten idle minutes.
+//! One set of servers for all tests of a workspace: started by the first test that asks, reused by
+//! every later test process, ended by `stack test-down` or after ten idle minutes.
 
 use std::{
     env,
@@ -21,23 +21,34 @@ use crate::{
 /// PostgreSQL, Redis and RabbitMQ; a chain is each test's own, see [`crate::Anvil`].
 const KINDS: [Kind; 3] = [Kind::Postgres, Kind::Redis, Kind::RabbitMq];
 
-/// Ends the servers named in its arguments (pid:start) after ten minutes in which no test process held the lock.
+/// Ends the servers named in its arguments (pid:start) after ten rounds in which no test process
+/// held the lock.
 const REAPER: &str = r#"
-users=$1; shift
-minutes=0
-while [ "$minutes" -lt 10 ]; do
-    sleep 60
+users=$1 round_secs=$2; shift 2
+idle=0
+while [ "$idle" -lt 10 ]; do
+    sleep "$round_secs"
     [ -e "$users" ] || exit 0
-    if flock -n -x "$users" true; then minutes=$((minutes + 1)); else minutes=0; fi
+    if flock -n -x "$users" true; then idle=$((idle + 1)); else idle=0; fi
 done
-exec 9>"$users"
+exec 9>>"$users"
 flock -n -x 9 || exit 0
-for server in "$@"; do
-    read -r stat <"/proc/${server%:*}/stat" || continue
+runs() {
+    read -r stat 2>/dev/null <"/proc/${1%:*}/stat" || return 1
+    start=${1#*:}
     set -- ${stat##*) }
-    [ "${20}" != "${server#*:}" ] || kill -TERM "${server%:*}"
+    [ "$1" != Z ] && [ "${20}" = "$start" ]
+}
+for server in "$@"; do ! runs "$server" || kill -TERM "${server%:*}"; done
+for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    left=
+    for server in "$@"; do ! runs "$server" || left=1; done
+    [ -n "$left" ] || break
+    sleep 1
 done
 "#;
+/// Length of a round of the reaper, in seconds.
+const REAPER_ROUND: &str = "60";
 
 /// The shared servers; held by a test process for as long as it lives.
 #[derive(Debug)]
@@ -60,8 +71,8 @@ impl Shared {
     }
 }
 
-/// The shared servers of this workspace's tests, started if they do not run. Never stop or disturb them; a test of
-/// faults starts a [`Stack`] of its own.
+/// The shared servers of this workspace's tests, started if they do not run. Never stop or disturb
+/// them; a test of faults starts a [`Stack`] of its own.
 ///
 /// # Errors
 /// As [`Stack::start`].
@@ -70,7 +81,8 @@ pub async fn shared() -> Result<&'static Shared, Error> {
     SHARED.get_or_try_init(|| start(shared_dir())).await
 }
 
-/// Stops the shared servers and removes their data, unless a test process uses them. False when one does.
+/// Stops the shared servers and removes their data, unless a test process uses them. False when one
+/// does.
 ///
 /// # Errors
 /// [`Error::WontStop`] or [`Error::Io`].
@@ -81,15 +93,22 @@ pub async fn test_down() -> Result<bool, Error> {
     }
     let _lock = lock_file(&dir.join("lock")).await?;
     let users = open(&dir.join("users"))?;
-    if users.try_lock().is_err() {
-        return Ok(false);
+    // The reaper's own look at the lock takes a moment; a test process holds it for longer.
+    let mut attempts = 0;
+    while users.try_lock().is_err() {
+        attempts += 1;
+        if attempts > 10 {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stop_recorded(&dir.join("run")).await?;
     fs::remove_dir_all(&dir).attempt(|| format!("removing {}", dir.display()))?;
     Ok(true)
 }
 
-/// In the target directory of the running test, so that each checkout and each target directory has its own.
+/// In the target directory of the running test, so that each checkout and each target directory has
+/// its own.
 fn shared_dir() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
     let target = program
@@ -125,12 +144,10 @@ async fn start(dir: PathBuf) -> Result<Shared, Error> {
         .processes()
         .filter_map(|(server, _)| server.identity());
     let servers = servers.map(|identity| format!("{}:{}", identity.pid, identity.start_ticks));
-    let mut args = vec![
-        "-c".to_owned(),
-        REAPER.into(),
-        "reaper".into(),
-        dir.join("users").display().to_string(),
-    ];
+    let users_file = dir.join("users").display().to_string();
+    let mut args = ["-c", REAPER, "reaper", &users_file, REAPER_ROUND]
+        .map(str::to_owned)
+        .to_vec();
     args.extend(servers);
     Server::new(reaper(&dir, args), life).start().await?;
     Ok(Shared {
@@ -180,7 +197,8 @@ fn open(path: &Path) -> Result<File, Error> {
     file.attempt(|| format!("opening {}", path.display()))
 }
 
-/// An exclusive lock across processes, held until the file is dropped; waiting does not block the runtime.
+/// An exclusive lock across processes, held until the file is dropped; waiting does not block the
+/// runtime.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -191,4 +209,57 @@ pub async fn lock_file(path: &Path) -> Result<File, Error> {
         .map_err(Into::into)
         .flatten()
         .attempt(|| format!("locking {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        process::{Child, Command},
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::{Identity, TempDir};
+
+    fn reap(users: &Path, server: &str) -> Child {
+        let users = users.display().to_string();
+        Command::new("sh")
+            .args(["-c", REAPER, "reaper", &users, "0.05", server])
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn idle_servers_are_ended_but_not_while_somebody_tests_and_never_a_stranger() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("users");
+        let users = open(&path).unwrap();
+        users.lock_shared().unwrap();
+        let mut server = Command::new("sleep").arg("300").spawn().unwrap();
+        let identity = Identity::of(server.id()).unwrap();
+        let name = format!("{}:{}", identity.pid, identity.start_ticks);
+        let stranger = format!("{}:{}", identity.pid, identity.start_ticks + 1);
+
+        assert!(
+            reap(&dir.path().join("absent"), &name)
+                .wait()
+                .unwrap()
+                .success()
+        );
+        let mut reaper = reap(&path, &name);
+        let watched = Instant::now();
+        while watched.elapsed() < Duration::from_secs(2) {
+            assert!(reaper.try_wait().unwrap().is_none() && identity.is_alive());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        reaper.kill().unwrap();
+        reaper.wait().unwrap();
+
+        drop(users);
+        assert!(reap(&path, &stranger).wait().unwrap().success());
+        assert!(identity.is_alive());
+        assert!(reap(&path, &name).wait().unwrap().success());
+        server.wait().unwrap();
+        assert!(!identity.is_alive());
+    }
 }

@@ -1,4 +1,5 @@
-//! The part of PostgreSQL's protocol that preparing databases needs: trusted login and the simple query.
+//! The part of PostgreSQL's protocol that preparing databases needs: trusted login and the simple
+//! query.
 
 use std::{
     io::{self, Read, Write},
@@ -14,7 +15,8 @@ pub type Rows = Vec<Vec<Option<String>>>;
 /// Longest a statement may take: CREATE DATABASE on a busy disk is the slowest.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs one statement outside any transaction block, as the cluster's owner, and returns its rows. Blocks.
+/// Runs one statement outside any transaction block, as the cluster's owner, and returns its rows.
+/// Blocks.
 ///
 /// # Errors
 /// [`Error::Sql`] with the server's message; [`Error::Io`] when the server can't be reached.
@@ -73,7 +75,8 @@ impl Session {
         loop {
             let (kind, body) = match self.receive() {
                 Ok(message) => message,
-                // After a fatal error the server closes the connection; its message is the better answer.
+                // After a fatal error the server closes the connection; its message is the better
+                // answer.
                 Err(source) => {
                     return Err(failure.unwrap_or(Error::Io {
                         what: "reading from PostgreSQL".into(),

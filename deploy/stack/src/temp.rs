@@ -13,7 +13,8 @@ use crate::{Error, error::Attempt, watchdog};
 pub struct TempDir(PathBuf);
 
 impl TempDir {
-    /// Creates one below the system's directory for temporary files. Other users may pass through, for PostgreSQL under root, but not look around.
+    /// Creates one below the system's directory for temporary files. Other users may pass through,
+    /// for PostgreSQL under root, but not look around.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -38,7 +39,8 @@ impl Drop for TempDir {
     }
 }
 
-/// A short text that no other process on this machine makes: for names of databases, queues and directories.
+/// A short text that no other process on this machine makes: for names of databases, queues and
+/// directories.
 pub(crate) fn unique() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -8,8 +8,8 @@ use crate::{
     sql, temp,
 };
 
-/// What one test has to itself on the shared servers: a database, a Redis key prefix and a queue prefix. The database
-/// goes when this is dropped.
+/// What one test has to itself on the shared servers: a database, a Redis key prefix and a queue
+/// prefix. The database goes when this is dropped.
 #[derive(Debug)]
 pub struct Testbed {
     /// Name of the database.
@@ -80,9 +80,9 @@ pub async fn bare_testbed() -> Result<Testbed, Error> {
     Ok(Testbed::new(shared.endpoints(), name))
 }
 
-/// A testbed with a migrated database. `migrate` gets an owner's URL of an empty database; it runs once for each
-/// `fingerprint`, which must change whenever the migrations do, and all later databases are copies of its result. It
-/// must leave no connection behind.
+/// A testbed with a migrated database. `migrate` gets an owner's URL of an empty database; it runs
+/// once for each `fingerprint`, which must change whenever the migrations do, and all later
+/// databases are copies of its result. It must leave no connection behind.
 ///
 /// # Errors
 /// As [`shared`]; [`Error::Migration`] with what `migrate` says.
@@ -130,7 +130,8 @@ where
     migrate(endpoints.database_url(OWNER, &name))
         .await
         .map_err(|e| Error::Migration(e.to_string()))?;
-    // Closed to connections it can't change, and a copy never waits for one. The flag also says that it is complete.
+    // Closed to connections it can't change, and a copy never waits for one. The flag also says
+    // that it is complete.
     endpoints
         .sql(
             "postgres",

@@ -9,18 +9,14 @@ use crate::Error;
 
 const FROM_SETUP: &str = "run deploy/setup to install it";
 
-/// The checkout's top folder: the nearest one above the working directory, else the one this crate was built in.
+/// The checkout's top folder: the nearest one above the working directory, else the one this crate
+/// was built in.
 pub fn workspace_root() -> PathBuf {
     let is_root =
         |dir: &&Path| dir.join("contracts/package.json").is_file() && dir.join("deploy").is_dir();
     let here = env::current_dir().unwrap_or_default();
     let found = here.ancestors().find(is_root).map(Path::to_owned);
-    found.unwrap_or_else(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .components()
-            .collect::<PathBuf>()
-            .join("../..")
-    })
+    found.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
 }
 
 /// PostgreSQL's program folder, of the newest version installed.
@@ -59,7 +55,8 @@ pub fn redis_server() -> Result<PathBuf, Error> {
     })
 }
 
-/// RabbitMQ's own start script. The one in `sbin` insists on the user `rabbitmq`; this one runs as anybody.
+/// RabbitMQ's own start script. The one in `sbin` insists on the user `rabbitmq`; this one runs as
+/// anybody.
 ///
 /// # Errors
 /// [`Error::ToolMissing`].

@@ -1,8 +1,9 @@
 //! Ends owned servers when this process dies, however it dies.
 //!
-//! A shell in a process group of its own reads from a pipe that only this process holds. The kernel closes the pipe with
-//! the process, and the shell then ends what it was told about. PR_SET_PDEATHSIG is not used: it fires when the *thread*
-//! that started the server ends, reaches only the direct child, and is forgotten when the server changes its user.
+//! A shell in a process group of its own reads from a pipe that only this process holds. The kernel
+//! closes the pipe with the process, and the shell then ends what it was told about.
+//! PR_SET_PDEATHSIG is not used: it fires when the *thread* that started the server ends, reaches
+//! only the direct child, and is forgotten when the server changes its user.
 
 use std::{
     io::Write,

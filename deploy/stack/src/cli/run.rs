@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use stack::{Kind, Stack, StackConfig};
+use stack::{DATABASE, Kind, Stack, StackConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Outcome, dev_env::Values, io};
@@ -9,6 +9,7 @@ use super::{Outcome, dev_env::Values, io};
 pub async fn run() -> Outcome {
     let mut terminate = signal(SignalKind::terminate()).map_err(io("waiting for SIGTERM"))?;
     let stack = Stack::start(StackConfig::private(&Kind::ALL)?).await?;
+    stack.endpoints().create_database(DATABASE).await?;
     for (name, value) in Values::of_servers(stack.endpoints()).pairs() {
         println!("{name}={value}");
     }

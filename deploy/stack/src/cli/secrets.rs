@@ -8,8 +8,8 @@ use stack::Error;
 
 use super::{Local, io};
 
-/// One file each with 32 random bytes in hex, readable by its owner only. A file that exists is never replaced: keys
-/// sign states that are kept.
+/// One file each with 32 random bytes in hex, readable by its owner only. A file that exists is
+/// never replaced: keys sign states that are kept.
 const NAMES: [&str; 8] = [
     "hub-vault.key",
     "hub-mint.key",

@@ -1,4 +1,5 @@
-//! What `up` does between servers and `dev.env`: programs that run to their end, then services that stay.
+//! What `up` does between servers and `dev.env`: programs that run to their end, then services that
+//! stay.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,8 +10,8 @@ use stack::{Endpoints, Error, Service};
 
 use super::{Local, dev_env::Values};
 
-/// A program of this workspace that runs to its end at every `up`, so it must be safe to run again. The `NAME=value`
-/// lines that it prints are known to all that comes after it, and to `dev.env`.
+/// A program of this workspace that runs to its end at every `up`, so it must be safe to run again.
+/// The `NAME=value` lines that it prints are known to all that comes after it, and to `dev.env`.
 pub struct Step {
     /// In the progress lines.
     pub title: &'static str,
@@ -70,4 +71,54 @@ pub async fn run(step: Step, known: &mut Values) -> Result<(), Error> {
         what: step.title.into(),
         output,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Step {
+        let args = vec!["-c".into(), script.into()];
+        Step {
+            title: "try",
+            program: "/bin/sh",
+            args,
+            env: vec![("OWN".into(), "own".into())],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_step_sees_what_is_known_and_adds_what_it_prints() {
+        let mut known = Values::default();
+        known.set("CHAIN_RPC", "http://node".into());
+        run(
+            shell("echo deploying; echo TOKEN_ADDRESS=$CHAIN_RPC/$OWN"),
+            &mut known,
+        )
+        .await
+        .unwrap();
+        assert_eq!(known.get("TOKEN_ADDRESS"), Some("http://node/own"));
+        assert_eq!(known.get("OWN"), None);
+    }
+
+    #[tokio::test]
+    async fn a_failed_step_tells_what_it_printed_and_adds_nothing() {
+        let mut known = Values::default();
+        let failed = run(shell("echo A=1; echo no such role >&2; exit 3"), &mut known).await;
+        let text = failed.unwrap_err().to_string();
+        assert!(
+            text.contains("try failed") && text.contains("no such role"),
+            "{text}"
+        );
+        assert_eq!(known.get("A"), None);
+        let absent = Step {
+            program: "no-such-program",
+            ..shell("")
+        };
+        let text = run(absent, &mut known).await.unwrap_err().to_string();
+        assert!(
+            text.contains("no-such-program") && text.contains("make up"),
+            "{text}"
+        );
+    }
 }

@@ -139,9 +139,14 @@ fn programs_on_standard_ports_get_no_connection_and_a_second_up_reuses_everythin
 }
 
 #[test]
-fn data_survives_down_and_goes_with_reset() {
-    let home = TempDir::new().unwrap();
-    let cli = Cli::new(home.path()).with_free_ports();
+fn data_survives_down_and_goes_with_reset_in_a_deep_directory_closed_to_others() {
+    let top = TempDir::new().unwrap();
+    // Too deep for a Unix socket; and as root, out of the reach of the user that PostgreSQL runs
+    // as.
+    let home = top.path().join("a-long-name".repeat(12));
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, PermissionsExt::from_mode(0o700)).unwrap();
+    let cli = Cli::new(&home).with_free_ports();
     cli.succeed(&["up", "--no-services"]);
     let port = Ports::load(&cli.dir().join("ports.env"))
         .unwrap()
@@ -237,6 +242,30 @@ fn owned_servers_and_their_data_go_when_their_owner_is_killed() {
     wait_until("data stayed behind", || {
         fs::read_dir(temp.path()).unwrap().next().is_none()
     });
+}
+
+#[test]
+fn doctor_names_what_is_missing_and_the_command_that_gets_it() {
+    let home = TempDir::new().unwrap();
+    let cli = Cli::new(home.path());
+    fs::create_dir(home.path().join("deploy")).unwrap();
+    fs::create_dir(home.path().join("contracts")).unwrap();
+    fs::write(home.path().join("contracts/package.json"), "{}").unwrap();
+    let output = cli.run(&["doctor"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success());
+    for tool in ["anvil", "forge", "solc"] {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("missing  {tool}")))
+            .unwrap();
+        assert!(line.ends_with("get it with: deploy/setup"), "{line}");
+    }
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("ok       redis") && line.contains("v=")),
+        "{text}"
+    );
 }
 
 /// Without root the other tests are this one already.

@@ -36,7 +36,8 @@ async fn the_database_goes_with_the_testbed() {
 async fn migrations_run_once_and_every_testbed_is_a_copy() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let at = shared().await.unwrap().endpoints();
-    // Another fingerprint in every process: a template of an earlier run must not answer for this one.
+    // Another fingerprint in every process: a template of an earlier run must not answer for this
+    // one.
     let fingerprint = format!("copy {}", std::process::id());
     let migrate = async |url: String| {
         RUNS.fetch_add(1, Ordering::SeqCst);
