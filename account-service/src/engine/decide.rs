@@ -4,7 +4,7 @@
 
 use super::job::{Group, Job};
 use super::refusals;
-use super::types::{Order, Outcome, Refused};
+use super::types::{Order, Outcome, Refused, RetryReason};
 use crate::store::heads::{ChannelStatus, Head};
 use crate::store::journal::{Existing, ExistingResult, KeyId};
 use hub_core::fold::{LegOutcome, Successor};
@@ -179,18 +179,10 @@ impl Decider<'_> {
         }
         self.check_uniqueness(job)?;
         self.check_channels(job)?;
-        if let Action::Issue { amount, .. } = action
-            && job.resumes.is_none()
-        {
+        if let Action::Issue { amount, .. } = action {
             let short = self.headroom.is_some_and(|headroom| amount > headroom);
             if short || self.verdicts.unfunded.contains(&operation.id) {
-                // The rules of the channel are checked all the same, on a copy.
-                self.fold
-                    .clone()
-                    .apply(self.domain, &operation)
-                    .map_err(refusals::of_machine)?;
-                self.claim(job);
-                return Ok(Decision::Pending);
+                return self.wait_for_funding(job, &operation);
             }
         }
         let outcomes = self
@@ -203,6 +195,21 @@ impl Decider<'_> {
         self.claim(job);
         self.operations.push(operation);
         Ok(Decision::Posted(outcomes))
+    }
+
+    /// An issuance beyond the headroom. One that waits already goes on waiting.
+    fn wait_for_funding(&mut self, job: &Job, operation: &Operation) -> Result<Decision, Refused> {
+        if job.resumes.is_some() {
+            let retry = Outcome::Retry(RetryReason::HubUnavailable);
+            return Ok(Decision::Answered(retry));
+        }
+        // The rules of the channel are checked all the same, on a copy.
+        self.fold
+            .clone()
+            .apply(self.domain, operation)
+            .map_err(refusals::of_machine)?;
+        self.claim(job);
+        Ok(Decision::Pending)
     }
 
     fn check_uniqueness(&self, job: &Job) -> Result<(), Refused> {

@@ -3,7 +3,7 @@
 use super::lane::Lane;
 use super::limits;
 use crate::store::batches::{self, StoredFate};
-use hub_client::{BatchMark, Fate, FatesRequest, Hello, HubError, JournalEntry};
+use hub_client::{BatchMark, Fate, FatesRequest, FundingMode, Hello, HubError, JournalEntry};
 use hub_core::Hash32;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -134,6 +134,16 @@ pub(crate) async fn run(lane: Arc<Lane>) {
 pub(crate) async fn load_unhanded(lane: &Lane) -> sqlx::Result<()> {
     let rows = batches::unhanded(&lane.pool, lane.terms.hub_id, UNHANDED_PAGE).await?;
     lane.add_fates(rows.into_iter().map(|(id, stored)| fate_of(id, stored)));
+    Ok(())
+}
+
+/// Asks the hub for its headroom where somebody waits for it or nobody knows it.
+pub(crate) async fn refresh_headroom(lane: &Lane, wanted: bool) -> Result<(), FateError> {
+    let vault = lane.terms.mode == FundingMode::Vault;
+    if vault && (wanted || lane.headroom().is_none()) {
+        let request = FatesRequest { fates: Vec::new() };
+        lane.set_headroom(lane.client.fates(&request).await?.headroom);
+    }
     Ok(())
 }
 

@@ -15,6 +15,8 @@ mod answer;
 mod attempt;
 mod connect;
 mod decide;
+#[cfg(test)]
+mod decide_tests;
 mod dry_run;
 mod fates;
 mod job;
@@ -58,6 +60,8 @@ pub struct EngineConfig {
     pub barred_payees: Vec<Address>,
     /// Operations of one batch at most.
     pub batch_max: usize,
+    /// Headroom below which a vault is topped up before anything waits; zero for never.
+    pub vault_threshold: hub_core::Amount,
     /// Seconds a signed `Withdraw` can be executed.
     pub withdraw_validity_s: u64,
     /// Metrics.

@@ -4,13 +4,14 @@
 use super::lane::Lane;
 use super::types::{Order, Outcome, Request, Route};
 use super::{Engine, fates, job, limits};
+use crate::store::journal;
 use crate::store::settlement::{self, DepositLog, Payment, Signable, WithdrawSignatures};
 use chain_messages::{Certainty, Command, Envelope, Event, WithdrawCommand, topology};
 use hub_client::WithdrawRequest;
 use hub_core::{Amount, Hash32, OperationId, signature};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -18,12 +19,15 @@ use uuid::Uuid;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Orders, deposits and issuances taken up at once.
 const PAGE: i64 = 200;
+/// How long funding may take before it is asked for again: a transaction and its finality.
+const FUNDING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs until the lane drains.
 pub(super) async fn run(engine: Engine, lane: Arc<Lane>) {
+    let mut asked = None;
     while !lane.draining.load(Ordering::Relaxed) {
         if lane.fence().is_none()
-            && let Err(error) = round(&engine, &lane).await
+            && let Err(error) = round(&engine, &lane, &mut asked).await
         {
             tracing::warn!(%error, "settlement round failed");
         }
@@ -31,7 +35,11 @@ pub(super) async fn run(engine: Engine, lane: Arc<Lane>) {
     }
 }
 
-async fn round(engine: &Engine, lane: &Arc<Lane>) -> Result<(), fates::FateError> {
+async fn round(
+    engine: &Engine,
+    lane: &Arc<Lane>,
+    asked: &mut Option<Instant>,
+) -> Result<(), fates::FateError> {
     let hub_id = lane.terms.hub_id;
     let validity = engine.inner.config.withdraw_validity_s;
     let now = runtime::clock::now().unix_timestamp().cast_unsigned();
@@ -50,7 +58,7 @@ async fn round(engine: &Engine, lane: &Arc<Lane>) -> Result<(), fates::FateError
         let order = Order::Deposit { deposit };
         system(engine, format!("deposit:{deposit}"), order).await;
     }
-    complete_pending(engine, lane).await
+    complete_pending(engine, lane, asked).await
 }
 
 /// Posts an order of the system's own; what is refused now is tried again with the next round.
@@ -131,10 +139,17 @@ async fn sign(engine: &Engine, lane: &Arc<Lane>, order: Signable) -> Result<(), 
 }
 
 /// Issuances that waited for funding and fit the headroom now, in order of arrival.
-async fn complete_pending(engine: &Engine, lane: &Arc<Lane>) -> Result<(), fates::FateError> {
+async fn complete_pending(
+    engine: &Engine,
+    lane: &Arc<Lane>,
+    asked: &mut Option<Instant>,
+) -> Result<(), fates::FateError> {
+    let waiting = journal::pending(&lane.pool, lane.terms.hub_id, PAGE).await?;
+    fates::refresh_headroom(lane, !waiting.is_empty()).await?;
+    ask_for_funding(engine, lane, &waiting, asked).await?;
     let mut headroom = lane.headroom();
     let mut jobs = Vec::new();
-    for (id, account, amount) in settlement_pending(lane).await? {
+    for (id, account, amount) in waiting {
         if headroom.is_some_and(|headroom| amount > headroom) {
             break;
         }
@@ -149,8 +164,43 @@ async fn complete_pending(engine: &Engine, lane: &Arc<Lane>) -> Result<(), fates
     Ok(())
 }
 
-async fn settlement_pending(lane: &Lane) -> sqlx::Result<Vec<(Uuid, Uuid, Amount)>> {
-    crate::store::journal::pending(&lane.pool, lane.terms.hub_id, PAGE).await
+/// Orders funding where headroom is below what waits or below the threshold, and again when
+/// it did not come: the worker tops up, so that asking twice costs a transfer at most.
+async fn ask_for_funding(
+    engine: &Engine,
+    lane: &Arc<Lane>,
+    waiting: &[(Uuid, Uuid, Amount)],
+    asked: &mut Option<Instant>,
+) -> sqlx::Result<()> {
+    let Some(headroom) = lane.headroom() else {
+        return Ok(());
+    };
+    let wanted = Amount::sum(waiting.iter().map(|(.., amount)| *amount))
+        .unwrap_or(Amount::MAX_BALANCE)
+        .max(engine.inner.config.vault_threshold);
+    let needed = wanted.less(headroom);
+    if needed.is_zero() || asked.is_some_and(|at| at.elapsed() < FUNDING_PATIENCE) {
+        return Ok(());
+    }
+    *asked = Some(Instant::now());
+    let command = Command::FundVault {
+        hub: lane.terms.hub,
+        needed,
+    };
+    let (id, now) = (Uuid::now_v7(), runtime::clock::now());
+    let mut connection = lane.pool.acquire().await?;
+    let route = (topology::COMMANDS, topology::COMMANDS);
+    settlement::enqueue(
+        &mut connection,
+        id,
+        route,
+        &format!("fund:{id}"),
+        &command,
+        now,
+    )
+    .await?;
+    lane.outbox.notify_one();
+    Ok(())
 }
 
 async fn resume(
