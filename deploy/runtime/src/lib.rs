@@ -1,4 +1,8 @@
 //! What every service needs to run: database columns, logs, metrics, health, the broker.
 
 pub mod clock;
+pub mod config;
+pub mod ops;
 pub mod pg;
+pub mod shutdown;
+pub mod telemetry;

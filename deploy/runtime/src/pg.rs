@@ -4,8 +4,33 @@ use hub_core::{Address, Amount, ChannelId, Hash32, Signature};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
-use sqlx::{Decode, Encode, Postgres, Type};
+use sqlx::postgres::{
+    PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPool, PgPoolOptions, PgTypeInfo,
+    PgValueFormat, PgValueRef,
+};
+use sqlx::{ConnectOptions as _, Decode, Encode, Postgres, Type};
+use std::time::Duration;
+
+/// How long a caller waits for a connection: longer means the pool is too small or the database
+/// is gone, and a caller is better told so.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limits each connection sets for itself. No statement of ours comes near; what hangs this long
+/// holds row locks that others wait for.
+const SESSION_LIMITS: [(&str, &str); 3] = [
+    ("statement_timeout", "30s"),
+    ("idle_in_transaction_session_timeout", "30s"),
+    ("lock_timeout", "10s"),
+];
+
+/// A pool of connections to `url`, with the first one made, so that a wrong URL shows at start.
+pub async fn connect(url: &str, max_connections: u32) -> sqlx::Result<PgPool> {
+    let options: PgConnectOptions = url.parse()?;
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.options(SESSION_LIMITS).disable_statement_logging())
+        .await
+}
 
 /// An [`Amount`] in a `numeric` column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
