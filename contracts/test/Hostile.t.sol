@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IHubErrors} from "../src/interfaces/IHubErrors.sol";
+import {IHubEvents} from "../src/interfaces/IHubEvents.sol";
+import {ChannelParams, Dispute, State, Withdrawal} from "../src/lib/Types.sol";
+import {Fixture} from "./support/Fixture.sol";
+import {HostileToken} from "./support/HostileToken.sol";
+import {vm} from "./Vm.sol";
+
+/// Nothing a token or a receiver does stops an exit: what can't be delivered becomes a claim.
+contract HostileTest is Fixture {
+    HostileToken private bad;
+
+    function _deployToken() internal override returns (address) {
+        bad = new HostileToken();
+        return address(bad);
+    }
+
+    function _grantMinting() internal override {
+        bad.setReentry(address(channels), "");
+    }
+
+    function _give(address to, uint256 amount) internal override {
+        bad.mint(to, amount);
+    }
+
+    function _settleExit(ChannelParams memory params) private {
+        State memory state = _state(params, 5, 100 ether);
+        Dispute memory dispute = _close(payout, params, state);
+        _passWindow();
+        channels.settle(params, dispute, state);
+    }
+
+    function _failsAndIsClaimed(HostileToken.Mood mood, address hub) private {
+        ChannelParams memory params = _custodial(hub);
+        params.salt = keccak256(abi.encode(mood, hub));
+        uint256 before = _balance(payout);
+        bad.setMood(mood);
+        _settleExit(params);
+        vm.assertEq(channels.channelOf(_id(params)).epoch, 1, "settled all the same");
+        vm.assertEq(_balance(payout), before, "not delivered");
+        vm.assertEq(channels.reclaimable(payout), 100 ether, "claim");
+        vm.expectRevert(abi.encodeWithSelector(IHubErrors.HubChannels_TokenRefused.selector));
+        channels.claimReclaim(payout, payout);
+        bad.setMood(HostileToken.Mood.Good);
+        channels.claimReclaim(payout, payout);
+        vm.assertEq(_balance(payout) - before, 100 ether, "delivered later");
+        vm.assertEq(channels.reclaimable(payout), 0, "once");
+    }
+
+    function test_a_reverting_false_or_gas_burning_transfer_becomes_a_claim() public {
+        _failsAndIsClaimed(HostileToken.Mood.Reverts, vaultHub);
+        _failsAndIsClaimed(HostileToken.Mood.ReturnsFalse, vaultHub);
+        _failsAndIsClaimed(HostileToken.Mood.BurnsGas, vaultHub);
+    }
+
+    function test_a_failing_mint_becomes_a_claim_that_mints() public {
+        _failsAndIsClaimed(HostileToken.Mood.Reverts, mintHub);
+        _failsAndIsClaimed(HostileToken.Mood.BurnsGas, mintHub);
+    }
+
+    function test_an_empty_or_oversized_answer_is_a_success() public {
+        bad.setMood(HostileToken.Mood.ReturnsNothing);
+        _settleExit(_custodial(vaultHub));
+        bad.setMood(HostileToken.Mood.ReturnsMuch);
+        _settleExit(_selfCustodied(vaultHub));
+        vm.warp(block.timestamp + SELF_DELAY);
+        channels.claimDelayed(_selfCustodied(vaultHub), 0);
+        vm.assertEq(_balance(payout), 200 ether, "both delivered");
+        vm.assertEq(channels.reclaimable(payout), 0, "no claim");
+    }
+
+    function test_no_function_can_be_reentered_from_a_payout() public {
+        // Each call would succeed by itself at that moment.
+        Withdrawal memory other = _withdrawal(_selfCustodied(vaultHub), 1 ether, stranger);
+        State memory state = _null(_selfCustodied(mintHub));
+        Dispute memory dispute = _close(payout, _selfCustodied(mintHub), state);
+        _passWindow();
+        other.validUntil = uint40(block.timestamp);
+        _signWithdrawal(other);
+        Withdrawal[] memory others = new Withdrawal[](1);
+        others[0] = other;
+        bytes[3] memory calls = [
+            abi.encodeCall(channels.withdraw, (other)),
+            abi.encodeCall(channels.batchWithdraw, (others)),
+            abi.encodeCall(channels.settle, (_selfCustodied(mintHub), dispute, state))
+        ];
+        bad.setMood(HostileToken.Mood.Reenters);
+        for (uint256 i = 0; i < calls.length; ++i) {
+            bad.setReentry(address(channels), calls[i]);
+            channels.withdraw(_withdrawal(_custodial(vaultHub), 10 ether, payout));
+        }
+        vm.assertTrue(!bad.reentered(), "refused each time");
+        vm.assertEq(_balance(payout), 30 ether, "paid once each");
+        bad.setMood(HostileToken.Mood.Good);
+        channels.withdraw(other);
+        channels.settle(_selfCustodied(mintHub), dispute, state);
+        vm.assertEq(_balance(stranger), 1 ether, "fine from outside");
+    }
+
+    function test_a_fee_on_the_way_in_is_refused() public {
+        _arm(stranger, 10 ether);
+        bad.setMood(HostileToken.Mood.TakesFee);
+        ChannelParams memory params = _custodial(vaultHub);
+        vm.expectRevert(
+            abi.encodeWithSelector(IHubErrors.HubChannels_TransferMismatch.selector, 10 ether, 10 ether - 1)
+        );
+        vm.prank(stranger);
+        channels.deposit(params, 10 ether);
+    }
+
+    function test_a_claim_goes_to_its_account_or_where_the_account_says() public {
+        bad.setMood(HostileToken.Mood.Reverts);
+        _settleExit(_custodial(vaultHub));
+        bad.setMood(HostileToken.Mood.Good);
+        vm.expectRevert(abi.encodeWithSelector(IHubErrors.HubChannels_NotPayee.selector, stranger, payout));
+        vm.prank(stranger);
+        channels.claimReclaim(payout, stranger);
+        vm.prank(payout);
+        channels.claimReclaim(payout, address(0xD1));
+        vm.assertEq(_balance(address(0xD1)), 100 ether, "redirected by the account");
+        vm.expectRevert(abi.encodeWithSelector(IHubErrors.HubChannels_NothingToPay.selector));
+        channels.claimReclaim(payout, payout);
+    }
+
+    function test_starving_a_payout_of_gas_reverts_instead_of_making_a_claim() public {
+        Withdrawal memory item = _withdrawal(_custodial(vaultHub), 10 ether, payout);
+        (bool success,) =
+            address(channels).call{gas: 150_000}(abi.encodeCall(channels.withdraw, (item)));
+        vm.assertTrue(!success, "reverted");
+        vm.assertEq(channels.reclaimable(payout), 0, "no claim");
+        channels.withdraw(item);
+        vm.assertEq(_balance(payout), 10 ether, "still payable");
+    }
+}
+
+contract BatchTest is Fixture {
+    function test_a_batch_skips_and_reports_what_fails_and_keeps_the_sender() public {
+        ChannelParams memory first = _custodial(vaultHub);
+        ChannelParams memory second = _custodial(mintHub);
+        State memory one = _state(first, 5, 10 ether);
+        State memory two = _state(second, 5, 20 ether);
+        Dispute memory disputeOne = _close(payout, first, one);
+        Dispute memory disputeTwo = _close(payout, second, two);
+        _passWindow();
+        bytes[] memory calls = new bytes[](4);
+        calls[0] = abi.encodeCall(channels.settle, (first, disputeOne, one));
+        calls[1] = abi.encodeCall(channels.settle, (first, disputeOne, one));
+        calls[2] = abi.encodeCall(channels.setHubUri, ("https://batch.example"));
+        calls[3] = abi.encodeCall(channels.settle, (second, disputeTwo, two));
+        bytes memory reason =
+            abi.encodeWithSelector(IHubErrors.HubChannels_WrongStatus.selector, _id(first), 0);
+        vm.expectEmit(address(channels));
+        emit IHubEvents.CallSkipped(1, channels.settle.selector, reason);
+        vm.prank(vaultHub);
+        vm.assertEq(channels.batch(calls), 3, "done");
+        vm.assertEq(_balance(payout), 30 ether, "both settled");
+        vm.assertEq(
+            keccak256(bytes(channels.hubOf(vaultHub).uri)), keccak256("https://batch.example"), "as the sender"
+        );
+    }
+
+    function test_many_stale_closes_are_answered_in_one_transaction() public {
+        uint256 count = 20;
+        bytes[] memory calls = new bytes[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            ChannelParams memory params = _custodial(vaultHub);
+            params.salt = bytes32(i);
+            Dispute memory dispute = _close(vm.addr(CUSTODY_KEY), params, _state(params, 1, 100 ether));
+            calls[i] =
+                abi.encodeCall(channels.challenge, (params, dispute, _coSigned(params, _state(params, 9, 1 ether))));
+        }
+        vm.prank(stranger);
+        vm.assertEq(channels.batch(calls), count, "all");
+    }
+
+    function test_an_unknown_function_reverts_and_nothing_takes_value() public {
+        (bool success,) = address(channels).call(hex"12345678");
+        vm.assertTrue(!success, "unknown");
+        (success,) = address(channels).call("");
+        vm.assertTrue(!success, "empty");
+        (success,) = address(channels).call{value: 1}("");
+        vm.assertTrue(!success, "value");
+    }
+}
