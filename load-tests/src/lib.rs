@@ -1,1 +1,195 @@
-//! load-tests.
+//! The whole system as its users meet it: the local stack's own program starts it, in a directory
+//! and on ports of its own, and everything else goes over the public API, plain SQL and signals.
+
+use anyhow::{Context as _, ensure};
+use reqwest::{Method, StatusCode};
+use rustix::process::Signal;
+use serde_json::Value;
+use sqlx::PgPool;
+use stack::{Record, TempDir, tools};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A running system that ends with this value.
+pub struct System {
+    dir: TempDir,
+    env: HashMap<String, String>,
+    http: reqwest::Client,
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body; null when it had none.
+    pub body: Value,
+}
+
+impl Answer {
+    /// The problem's code, or nothing.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// A text field of the body.
+    ///
+    /// # Panics
+    /// When there is none: the test then fails with the body.
+    pub fn text(&self, field: &str) -> &str {
+        match self.body[field].as_str() {
+            Some(text) => text,
+            None => panic!("no {field} in {} {}", self.status, self.body),
+        }
+    }
+}
+
+impl System {
+    /// Starts a system on ports of its own.
+    pub async fn up() -> anyhow::Result<Self> {
+        let mut system = Self {
+            dir: TempDir::new()?,
+            env: HashMap::new(),
+            http: reqwest::Client::builder()
+                .timeout(Duration::from_secs(30))
+                .no_proxy()
+                .build()?,
+        };
+        system.restart().await?;
+        Ok(system)
+    }
+
+    /// Starts what doesn't run.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        let output = self.stack("up").await?;
+        ensure!(
+            output.status.success(),
+            "stack up failed: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = std::fs::read_to_string(self.dir.path().join("dev.env"))?;
+        self.env = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok(())
+    }
+
+    async fn stack(&self, command: &str) -> anyhow::Result<Output> {
+        let mut process = tokio::process::Command::new(program("stack"));
+        process.arg("--dir").arg(self.dir.path()).arg(command);
+        process.stdin(Stdio::null()).output().await.context("stack")
+    }
+
+    /// A value of `dev.env`.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn env(&self, name: &str) -> &str {
+        match self.env.get(name) {
+            Some(value) => value,
+            None => panic!("dev.env has no {name}"),
+        }
+    }
+
+    /// SIGKILL to one process of ours, by its name in the run directory.
+    pub fn kill9(&self, name: &str) -> anyhow::Result<()> {
+        let record = Record::load(&self.dir.path().join("run"), name)
+            .with_context(|| format!("{name} does not run"))?;
+        record.identity.signal_tree(Signal::KILL);
+        Ok(())
+    }
+
+    /// A connection pool as the database's owner.
+    pub async fn database(&self) -> anyhow::Result<PgPool> {
+        Ok(PgPool::connect(self.env("DATABASE_URL")).await?)
+    }
+
+    /// Calls the API with a fresh idempotency key.
+    pub async fn call(&self, method: Method, path: &str, body: Value) -> anyhow::Result<Answer> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let key = format!("e2e-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.call_with_key(method, path, body, &key).await
+    }
+
+    /// Calls the API with this idempotency key.
+    pub async fn call_with_key(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+        key: &str,
+    ) -> anyhow::Result<Answer> {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.env("ACCOUNT_API")))
+            .bearer_auth(self.env("ACCOUNT_API_KEY"))
+            .header("Idempotency-Key", key);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let body = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
+        Ok(Answer { status, body })
+    }
+
+    /// A GET.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        self.call(Method::GET, path, Value::Null).await
+    }
+
+    /// A POST that must succeed.
+    pub async fn post(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
+        let answer = self.call(Method::POST, path, body).await?;
+        ensure!(
+            answer.status.is_success(),
+            "POST {path}: {} {}",
+            answer.status,
+            answer.body
+        );
+        Ok(answer)
+    }
+
+    /// Runs `acctl` against the system.
+    pub async fn acctl(&self, args: &[&str]) -> anyhow::Result<Output> {
+        let mut process = tokio::process::Command::new(program("acctl"));
+        process.args(args).envs(&self.env).stdin(Stdio::null());
+        process.kill_on_drop(true);
+        process.output().await.context("acctl")
+    }
+
+    /// Where the system keeps its data.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let reset = Command::new(program("stack"))
+            .arg("--dir")
+            .arg(self.dir.path())
+            .arg("reset")
+            .stdin(Stdio::null())
+            .output();
+        if let Err(error) = reset {
+            eprintln!("the test's system still runs: {error}");
+        }
+    }
+}
+
+/// A program of this build: it lies beside the folder of the test programs.
+pub fn program(name: &str) -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    let target = here
+        .ancestors()
+        .find(|dir| dir.join("deps").is_dir())
+        .map_or_else(|| tools::workspace_root().join("target/debug"), Path::to_owned);
+    target.join(name)
+}
