@@ -1,4 +1,14 @@
 //! Account-service: the REST API of the custodial account system, and the posting engine.
 
+pub mod api;
+pub mod auth;
+pub mod cache;
+pub mod config;
+pub mod cursor;
 pub mod engine;
+pub mod ids;
+pub mod limits;
+pub mod problem;
+pub mod reconciler;
+pub mod run;
 pub mod store;

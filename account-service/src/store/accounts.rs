@@ -169,7 +169,11 @@ const LIST: &str = "
 
 /// One account.
 pub async fn get(pool: &PgPool, wanted: Lookup) -> sqlx::Result<Option<Account>> {
-    let row = sqlx::query(ONE).bind(wanted.id).bind(wanted.owner).fetch_optional(pool).await?;
+    let row = sqlx::query(ONE)
+        .bind(wanted.id)
+        .bind(wanted.owner)
+        .fetch_optional(pool)
+        .await?;
     row.as_ref().map(account_of).transpose()
 }
 
@@ -179,7 +183,11 @@ pub async fn get_many(
     ids: &[Uuid],
     owner: Option<Uuid>,
 ) -> sqlx::Result<Vec<Account>> {
-    let rows = sqlx::query(MANY).bind(ids).bind(owner).fetch_all(pool).await?;
+    let rows = sqlx::query(MANY)
+        .bind(ids)
+        .bind(owner)
+        .fetch_all(pool)
+        .await?;
     rows.iter().map(account_of).collect()
 }
 
@@ -243,10 +251,7 @@ pub struct Locked {
 
 /// Locks an account's head and then its row, in the order of the engine, until the end of the
 /// transaction: what is decided about the account then holds for every later batch.
-pub async fn lock(
-    connection: &mut PgConnection,
-    wanted: Lookup,
-) -> sqlx::Result<Option<Locked>> {
+pub async fn lock(connection: &mut PgConnection, wanted: Lookup) -> sqlx::Result<Option<Locked>> {
     let head = sqlx::query(
         "SELECT h.channel_id, h.user_balance + h.user_locked + h.hub_locked = 0 AS empty
          FROM account.heads h JOIN account.accounts a ON a.channel_id = h.channel_id
@@ -295,13 +300,12 @@ pub async fn set_status(
         .execute(&mut *connection)
         .await?;
     RowCount::check("channel status", 1, heads.rows_affected())?;
-    let accounts = sqlx::query(
-        "UPDATE account.accounts SET status = $2, version = version + 1 WHERE id = $1",
-    )
-    .bind(id)
-    .bind(status as i16)
-    .execute(connection)
-    .await?;
+    let accounts =
+        sqlx::query("UPDATE account.accounts SET status = $2, version = version + 1 WHERE id = $1")
+            .bind(id)
+            .bind(status as i16)
+            .execute(connection)
+            .await?;
     RowCount::check("account status", 1, accounts.rows_affected())?;
     Ok(())
 }

@@ -72,7 +72,9 @@ pub async fn by_hash(pool: &PgPool, secret_hash: Hash32) -> sqlx::Result<Option<
             id: row.try_get("id")?,
             owner: row.try_get("owner")?,
             scopes: row.try_get("scopes")?,
-            rate_limit: row.try_get::<Option<i32>, _>("rate_limit")?.map(i32::cast_unsigned),
+            rate_limit: row
+                .try_get::<Option<i32>, _>("rate_limit")?
+                .map(i32::cast_unsigned),
             expires_at: row.try_get("expires_at")?,
             revoked_at: row.try_get("revoked_at")?,
         })

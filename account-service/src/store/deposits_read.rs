@@ -119,11 +119,7 @@ fn deposit_of(row: &PgRow) -> sqlx::Result<Deposit> {
 }
 
 /// What had been seen and not been credited of an account's deposits at a time.
-pub async fn pending_at(
-    pool: &PgPool,
-    account: Uuid,
-    at: OffsetDateTime,
-) -> sqlx::Result<Amount> {
+pub async fn pending_at(pool: &PgPool, account: Uuid, at: OffsetDateTime) -> sqlx::Result<Amount> {
     let sum: PgAmount = sqlx::query_scalar(
         "SELECT coalesce(sum(d.amount), 0) FROM account.deposits d
          LEFT JOIN account.operations o ON o.id = d.operation_id

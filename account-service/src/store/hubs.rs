@@ -6,7 +6,6 @@ use runtime::pg::PgAmount;
 use sqlx::types::Json;
 use sqlx::{PgPool, Row};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// A hub this service works with.
 #[derive(Debug, Clone)]
@@ -19,20 +18,6 @@ pub struct Hub {
     pub vault: Option<Amount>,
     /// The newest final block, once known.
     pub final_block: Option<u64>,
-}
-
-/// Remembers a hub's terms.
-pub async fn upsert(pool: &PgPool, terms: &Terms, now: OffsetDateTime) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO account.hubs (hub_id, terms, connected_at) VALUES ($1, $2, $3)
-         ON CONFLICT (hub_id) DO UPDATE SET terms = excluded.terms, connected_at = excluded.connected_at",
-    )
-    .bind(terms.hub_id)
-    .bind(Json(terms))
-    .bind(now)
-    .execute(pool)
-    .await
-    .map(drop)
 }
 
 /// All hubs, oldest first.
@@ -49,21 +34,13 @@ pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<Hub>> {
             Ok(Hub {
                 terms: row.try_get::<Json<Terms>, _>("terms")?.0,
                 connected_at: row.try_get("connected_at")?,
-                vault: row.try_get::<Option<PgAmount>, _>("vault")?.map(|vault| vault.0),
+                vault: row
+                    .try_get::<Option<PgAmount>, _>("vault")?
+                    .map(|vault| vault.0),
                 final_block: row
                     .try_get::<Option<i64>, _>("final_block")?
                     .map(i64::cast_unsigned),
             })
         })
         .collect()
-}
-
-/// The terms of one hub.
-pub async fn terms(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Option<Terms>> {
-    let terms: Option<Json<Terms>> =
-        sqlx::query_scalar("SELECT terms FROM account.hubs WHERE hub_id = $1")
-            .bind(hub_id)
-            .fetch_optional(pool)
-            .await?;
-    Ok(terms.map(|terms| terms.0))
 }

@@ -1,12 +1,20 @@
 //! All SQL of account-service, one file per table group. Functions take the caller's
 //! connection or transaction and assert how many rows they touched.
 
+pub mod accounts;
+pub mod api_keys;
 pub mod batches;
+pub mod batches_read;
+pub mod deposits_read;
 pub mod directory;
 pub mod heads;
+pub mod hubs;
 pub mod hubs_write;
 pub mod journal;
+pub mod operations_read;
+pub mod recon;
 pub mod settlement;
+pub mod withdrawals_read;
 
 /// A row count that no race explains: a bug, or an edited database.
 #[derive(Debug, thiserror::Error)]

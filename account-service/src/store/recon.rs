@@ -212,7 +212,9 @@ fn run_of(row: &PgRow) -> sqlx::Result<Run> {
     Ok(Run {
         id: row.try_get("id")?,
         status: RunStatus::from_stored(row.try_get("status")?),
-        block: row.try_get::<Option<i64>, _>("block")?.map(i64::cast_unsigned),
+        block: row
+            .try_get::<Option<i64>, _>("block")?
+            .map(i64::cast_unsigned),
         checks: row.try_get("checks")?,
         failure: row.try_get("failure")?,
         started_at: row.try_get("started_at")?,

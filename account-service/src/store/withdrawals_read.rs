@@ -46,7 +46,9 @@ impl WithdrawalStatus {
     }
 
     fn from_stored(stored: i16) -> sqlx::Result<Self> {
-        let found = Self::WORDS.iter().find(|(_, status)| *status as i16 == stored);
+        let found = Self::WORDS
+            .iter()
+            .find(|(_, status)| *status as i16 == stored);
         let (_, status) = found
             .ok_or_else(|| sqlx::Error::Decode(format!("no withdrawal status {stored}").into()))?;
         Ok(*status)
@@ -68,8 +70,8 @@ pub struct Withdrawal {
     pub to: Address,
     /// How far it is.
     pub status: WithdrawalStatus,
-    /// Whether its terms are fixed, so that it may be paid at any time.
-    pub signed: bool,
+    /// Whether the caller took it back; it is `cancelled` once the money is back.
+    pub cancelled: bool,
     /// The chain transaction.
     pub tx_hash: Option<Hash32>,
     /// Blocks on top, its own counted.
@@ -106,7 +108,7 @@ pub struct Filter {
 }
 
 const LIST: &str = "
-    SELECT w.id, a.owner, w.account_id, w.amount, w.to_address, w.status, w.prev_total IS NOT NULL AS signed,
+    SELECT w.id, a.owner, w.account_id, w.amount, w.to_address, w.status, w.cancelled,
            w.tx_hash, w.confirmations, w.failure, o.client_ref, w.version, w.created_at, w.updated_at
     FROM account.withdrawals w
     JOIN account.accounts a ON a.id = w.account_id
@@ -139,8 +141,10 @@ fn withdrawal_of(row: &PgRow) -> sqlx::Result<Withdrawal> {
         amount: row.try_get::<PgAmount, _>("amount")?.0,
         to: row.try_get::<PgAddress, _>("to_address")?.0,
         status: WithdrawalStatus::from_stored(row.try_get("status")?)?,
-        signed: row.try_get("signed")?,
-        tx_hash: row.try_get::<Option<PgHash>, _>("tx_hash")?.map(|hash| hash.0),
+        cancelled: row.try_get("cancelled")?,
+        tx_hash: row
+            .try_get::<Option<PgHash>, _>("tx_hash")?
+            .map(|hash| hash.0),
         confirmations: row.try_get::<i64, _>("confirmations")?.cast_unsigned(),
         failure: row.try_get("failure")?,
         client_ref: row.try_get("client_ref")?,

@@ -1,0 +1,9 @@
+//! Redis as a cache: it may be wiped, stale or away at any time, and costs speed only.
+
+mod answers;
+mod balances;
+mod link;
+
+pub use answers::{Answers, Remembered};
+pub use balances::{Balances, CachedBalance};
+pub use link::Redis;

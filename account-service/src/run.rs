@@ -1,0 +1,241 @@
+//! Wires the service: database, cache, engine, server, and what runs beside them.
+
+use crate::api::reconciliation::Reconciler;
+use crate::api::{self, ApiMetrics, App, Directory, Settings, envelope};
+use crate::auth::Keys;
+use crate::cache::{Answers, Balances, Redis};
+use crate::config::Config;
+use crate::cursor::CursorKey;
+use crate::engine::{Engine, EngineConfig, EngineMetrics, HubEndpoint};
+use crate::limits::Limits;
+use crate::store::heads::Head;
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpServer, web};
+use anyhow::Context as _;
+use runtime::config::read_secret;
+use runtime::ops::{self, Ops};
+use runtime::shutdown::Shutdown;
+use runtime::telemetry::{Build, Metrics};
+use signer::Signer;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+/// Time for a request's head; a client on a slow line needs a fraction of it.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Connections without a request are kept so long: longer than the pauses of a busy client.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections of one HTTP thread; more wait to be accepted. 16 kB each.
+const MAX_CONNECTIONS: usize = 10_000;
+/// How often it is written down which API keys were used.
+const LAST_USED_EVERY: Duration = Duration::from_secs(30);
+/// Batches whose versions wait to be told to Redis: seconds of work; more are dropped, which
+/// only makes a cached balance live out its time.
+const COMMITTED_QUEUE: usize = 1_024;
+/// Connections for reading by reconciliation.
+const RECON_CONNECTIONS: u32 = 4;
+
+/// The service, listening.
+pub struct Service {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Woken when there may be something in the outbox.
+    pub outbox: Arc<Notify>,
+    /// The posting engine.
+    pub engine: Engine,
+    /// The database, as role `chub_account`.
+    pub pool: PgPool,
+    app: web::Data<App>,
+    server: Server,
+    shutdown: Shutdown,
+    beside: JoinSet<()>,
+}
+
+/// Connects to everything and begins to listen. Hubs, Redis and the broker may come later.
+pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Service> {
+    let build = Build::new("account-service", env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::new(&build)?;
+    let pool = connect(&config.database_url, config.database_connections).await?;
+    let redis = Redis::new(config.redis_url.as_deref(), &config.redis_prefix)?;
+    let balances = Arc::new(Balances::new(redis.clone()));
+    let outbox = Arc::new(Notify::new());
+    let (committed, versions) = mpsc::channel(COMMITTED_QUEUE);
+    let engine = Engine::start(EngineConfig {
+        pool: pool.clone(),
+        hubs: endpoints(&config)?,
+        custody: Signer::from_file(&config.custody_key_file)?,
+        barred_payees: vec![config.token_address, config.channels_address],
+        batch_max: usize::from(config.batch_max),
+        vault_threshold: config.vault_threshold,
+        withdraw_validity_s: config.withdraw_validity_s,
+        metrics: EngineMetrics::register(&metrics)?,
+        outbox: outbox.clone(),
+        committed: Some(committed),
+    });
+    let app = web::Data::new(App {
+        pool: pool.clone(),
+        engine: engine.clone(),
+        keys: Keys::new(pool.clone()),
+        limits: Limits::new(redis.clone()),
+        balances: balances.clone(),
+        answers: Answers::new(redis),
+        cursors: CursorKey::from_file(&config.cursor_key_file)?,
+        metrics: ApiMetrics::register(&metrics)?,
+        directory: Directory::default(),
+        settings: Settings {
+            asset: config.asset.clone(),
+            token: config.token_address,
+            channels: config.channels_address,
+            hub_urls: config.hubs.iter().map(|hub| hub.url.clone()).collect(),
+        },
+        reconciler: reconciler(&config, &pool).await?,
+    });
+    let ops = ops_of(build, metrics, &engine, &pool, &shutdown)?;
+    let (server, address) = listen(&config, &app, ops)?;
+    let mut beside = JoinSet::new();
+    beside.spawn(tell_versions(versions, balances));
+    beside.spawn(note_last_used(app.clone(), shutdown.clone()));
+    Ok(Service {
+        address,
+        outbox,
+        engine,
+        pool,
+        app,
+        server,
+        shutdown,
+        beside,
+    })
+}
+
+impl Service {
+    /// Serves until the shutdown begins, then finishes what was begun.
+    pub async fn serve(mut self) -> anyhow::Result<()> {
+        tracing::info!(address = %self.address, "listening");
+        self.shutdown.serve(self.server).await?;
+        self.engine.drain().await;
+        self.app.keys.flush_last_used().await?;
+        self.beside.shutdown().await;
+        self.pool.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn connect(url: &str, connections: u32) -> anyhow::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .min_connections(2)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect(url)
+        .await
+        .context("can't connect to Postgres; check DATABASE_URL and that migrations ran")
+}
+
+fn endpoints(config: &Config) -> anyhow::Result<Vec<HubEndpoint>> {
+    let endpoint = |hub: &crate::config::HubOption| {
+        Ok(HubEndpoint {
+            url: hub.url.clone(),
+            token: read_secret(&hub.token_file)?,
+        })
+    };
+    config.hubs.iter().map(endpoint).collect()
+}
+
+async fn reconciler(config: &Config, pool: &PgPool) -> anyhow::Result<Arc<Reconciler>> {
+    let recon = match &config.recon_database_url {
+        Some(url) => Some(connect(url, RECON_CONNECTIONS).await?),
+        None => None,
+    };
+    let chain_rpc = config.chain_rpc.clone();
+    let (token, channels) = (config.token_address, config.channels_address);
+    Ok(Arc::new(Reconciler::new(pool.clone(), move |_| {
+        Box::pin(crate::reconciler::make(
+            recon.clone(),
+            chain_rpc.clone(),
+            token,
+            channels,
+        ))
+    })))
+}
+
+fn ops_of(
+    build: Build,
+    metrics: Metrics,
+    engine: &Engine,
+    pool: &PgPool,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Ops> {
+    let (engine, pool, shutdown) = (engine.clone(), pool.clone(), shutdown.clone());
+    let ready = move || {
+        let (engine, pool, shutdown) = (engine.clone(), pool.clone(), shutdown.clone());
+        async move {
+            if shutdown.is_draining() {
+                return Err("draining".to_owned());
+            }
+            // The chain is not asked: off-chain money moves without it.
+            sqlx::query("SELECT 1")
+                .execute(&pool)
+                .await
+                .map_err(|error| format!("database: {error}"))?;
+            engine.ready()
+        }
+    };
+    Ok(Ops::new(build, metrics, ready)?)
+}
+
+fn listen(config: &Config, app: &web::Data<App>, ops: Ops) -> anyhow::Result<(Server, SocketAddr)> {
+    let (app, ops) = (app.clone(), web::Data::new(ops));
+    let mut server = HttpServer::new(move || {
+        actix_web::App::new()
+            .app_data(app.clone())
+            .app_data(ops.clone())
+            .wrap(from_fn(envelope::wrap))
+            .wrap(from_fn(ops::measure))
+            .configure(api::configure)
+    })
+    .client_request_timeout(HEAD_TIME)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(MAX_CONNECTIONS)
+    .shutdown_timeout(20)
+    .disable_signals();
+    if let Some(workers) = config.http_workers {
+        server = server.workers(usize::from(workers));
+    }
+    let server = server
+        .bind(config.listen)
+        .with_context(|| format!("can't listen on {}", config.listen))?;
+    let address = server
+        .addrs()
+        .first()
+        .copied()
+        .context("no address bound")?;
+    Ok((server.run(), address))
+}
+
+/// Tells all replicas which versions committed batches led to.
+async fn tell_versions(mut versions: mpsc::Receiver<Vec<Head>>, balances: Arc<Balances>) {
+    while let Some(heads) = versions.recv().await {
+        let reached: Vec<_> = heads
+            .iter()
+            .map(|head| (head.state.channel_id, head.state.version))
+            .collect();
+        balances.advance(&reached).await;
+    }
+}
+
+async fn note_last_used(app: web::Data<App>, shutdown: Shutdown) {
+    while !shutdown.is_draining() {
+        tokio::select! {
+            () = tokio::time::sleep(LAST_USED_EVERY) => {}
+            () = shutdown.begun() => {}
+        }
+        if let Err(error) = app.keys.flush_last_used().await {
+            tracing::warn!(%error, "last use of API keys not written down yet");
+        }
+    }
+}
