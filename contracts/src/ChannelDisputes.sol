@@ -198,8 +198,8 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         Attestation calldata secondByHub
     ) external nonReentrant {
         bytes32 id = _requireChannel(params);
-        bytes32 firstHash = Types.hash(first);
-        bytes32 secondHash = Types.hash(second);
+        bytes32 firstHash = Types.hashed(first);
+        bytes32 secondHash = Types.hashed(second);
         bool conflicting = first.channelId == id && second.channelId == id && first.epoch == second.epoch
             && first.version == second.version && first.version != 0 && firstHash != secondHash;
         bytes32 key = _key(id, first.epoch);
@@ -209,7 +209,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
                 || !_isByHub(params, _signedHash(params, secondHash, secondByHub), secondByHub)
         ) revert HubChannels_BadAttestation(id, Closer.Hub);
         Hub storage hub = _hubs[params.hub];
-        uint256 forfeit = params.penaltyCap < hub.bond ? params.penaltyCap : hub.bond;
+        uint256 forfeit = _penaltyLimit(params, hub);
         uint256 bounty = forfeit * params.bountyBps / 10_000;
 
         _equivocated[key] = true;
@@ -239,7 +239,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         if (state.epoch != epoch) revert HubChannels_WrongEpoch(id, epoch, state.epoch);
         uint256 sum = uint256(state.hubBalance) + state.userBalance + state.hubLocked + state.userLocked;
         if (sum != params.capacity) revert HubChannels_SumMismatch(id, sum, params.capacity);
-        stateHash = Types.hash(state);
+        stateHash = Types.hashed(state);
         if (state.version == 0) {
             if (!_isNull(state)) revert HubChannels_NotNullState(id);
             return stateHash;
@@ -263,7 +263,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         // Both signed the same batch, and the hub's path has shown that the state is in it.
         if (
             signedByUser == 0 && posted.user.siblings.length == 0 && signedByHub != 0
-                && Types.hash(posted.user.batch) == signedByHub
+                && Types.hashed(posted.user.batch) == signedByHub
         ) signedByUser = signedByHub;
         if (!_isByHub(params, signedByHub, posted.hub)) {
             revert HubChannels_BadAttestation(id, Closer.Hub);
@@ -285,7 +285,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
             && attestation.siblings.length == depth && attestation.leafIndex >> depth == 0;
         if (!shaped) return 0;
         if (Merkle.rootOf(stateHash, attestation.leafIndex, attestation.siblings) != attestation.batch.root) return 0;
-        return Types.hash(attestation.batch);
+        return Types.hashed(attestation.batch);
     }
 
     /// @dev An anchored batch needs no signature: the hub signer's was shown when it was anchored.
@@ -354,7 +354,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         if (state.channelId != id) revert HubChannels_WrongChannel(id, state.channelId);
         if (state.epoch != epoch) revert HubChannels_WrongEpoch(id, epoch, state.epoch);
         if (state.ackVersion <= closedVersion) revert HubChannels_NotRevoked(id, closedVersion);
-        bytes32 structHash = _signedHash(params, Types.hash(state), evidence.attestation);
+        bytes32 structHash = _signedHash(params, Types.hashed(state), evidence.attestation);
         bool proven = closer == Closer.Hub
             ? _isByHub(params, structHash, evidence.attestation)
             : _isSigned(structHash, evidence.attestation.signature, signer);
@@ -362,7 +362,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
     }
 
     function _requireState(bytes32 id, Dispute calldata dispute, State calldata state) private pure {
-        bytes32 found = Types.hash(state);
+        bytes32 found = Types.hashed(state);
         if (found != dispute.stateHash) revert HubChannels_WrongDispute(id, dispute.stateHash, found);
     }
 
@@ -419,7 +419,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
             );
             lockMax = due.lockMax;
             if (late) end.payAt = channel.deadline + params.selfDelay;
-            pay = _payoutOf(params, dispute, due, end.closer, hub.bond);
+            pay = _payoutOf(params, dispute, due, end.closer, hub);
             _nextEpoch(channel, end.epoch);
         }
         end.fromBond = dispute.penalized && end.closer == Closer.Hub;
@@ -496,10 +496,10 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         Dispute calldata dispute,
         Settlement.Dues memory due,
         Closer closer,
-        uint256 bond
-    ) private pure returns (Settlement.Payout memory) {
+        Hub storage hub
+    ) private view returns (Settlement.Payout memory) {
         if (!dispute.penalized) return Settlement.honest(due);
-        if (closer == Closer.Hub) return Settlement.hubCheated(due, params.penaltyCap, bond, params.bountyBps);
+        if (closer == Closer.Hub) return Settlement.hubCheated(due, _penaltyLimit(params, hub), params.bountyBps);
         return Settlement.userCheated(due, params.bountyBps);
     }
 

@@ -25,17 +25,18 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
     /// Gas a payout may burn. A transfer or mint to a fresh address takes about 60,000.
     uint256 internal constant PAYOUT_GAS = 150_000;
 
+    /// The first slot is all that a withdrawal, a close and a settlement without penalty touch.
     struct Hub {
         FundingMode mode;
         bool operatorPays;
         uint32 minChallengePeriod;
         uint32 maxChallengePeriod;
-        uint96 penaltyCap;
         uint40 announcedAt;
         // Vault mode: tokens held. Mint mode: tokens that may still be created.
         uint128 funds;
-        uint128 owed;
+        uint96 penaltyCap;
         uint128 bond;
+        uint128 owed;
         uint128 announced;
         string uri;
     }
@@ -111,7 +112,7 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
     }
 
     function _channelId(ChannelParams calldata params) internal view returns (bytes32) {
-        return Types.digest(_domain(), Types.hash(params));
+        return Types.digest(_domain(), Types.hashed(params));
     }
 
     /// @dev Keeps anybody from naming a hub it does not own: only a registered signer binds the hub's funds.
@@ -119,7 +120,7 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
         Hub storage hub = _hubs[params.hub];
         return hub.mode != FundingMode.None && params.challengePeriod >= hub.minChallengePeriod
             && params.challengePeriod <= hub.maxChallengePeriod && params.selfDelay <= hub.maxChallengePeriod
-            && params.penaltyCap <= hub.penaltyCap && params.bountyBps <= MAX_BOUNTY_BPS && params.capacity != 0
+            && params.bountyBps <= MAX_BOUNTY_BPS && params.capacity != 0
             && params.user != address(0) && params.user != address(this) && params.userSigner != address(0)
             && params.userSigner != params.hubSigner && _signers[params.hub][params.hubSigner];
     }
@@ -149,6 +150,12 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
 
     function _isSigned(bytes32 structHash, bytes calldata signature, address signer) internal view returns (bool) {
         return structHash != 0 && signature.isBy(Types.digest(_domain(), structHash), signer);
+    }
+
+    /// @dev What cheating costs the hub at most: a channel that names more than its hub's cap gets the hub's.
+    function _penaltyLimit(ChannelParams calldata params, Hub storage hub) internal view returns (uint256 limit) {
+        limit = params.penaltyCap < hub.penaltyCap ? params.penaltyCap : hub.penaltyCap;
+        if (hub.bond < limit) limit = hub.bond;
     }
 
     function _key(bytes32 id, uint32 epoch) internal pure returns (bytes32) {

@@ -95,7 +95,7 @@ contract DepositTest is Fixture {
     }
 
     function test_parameters_that_no_hub_stands_behind_are_refused() public {
-        for (uint256 i = 0; i < 11; ++i) {
+        for (uint256 i = 0; i < 10; ++i) {
             ChannelParams memory params = _broken(i);
             bytes memory refusal = abi.encodeWithSelector(IHubErrors.HubChannels_BadParams.selector, _id(params));
             vm.expectRevert(refusal);
@@ -114,8 +114,7 @@ contract DepositTest is Fixture {
         if (which == 6) params.challengePeriod = 59;
         if (which == 7) params.challengePeriod = 7 days + 1;
         if (which == 8) params.selfDelay = 7 days + 1;
-        if (which == 9) params.penaltyCap = PENALTY_CAP + 1;
-        if (which == 10) params.bountyBps = 501;
+        if (which == 9) params.bountyBps = 501;
     }
 
     function test_deposits_stop_while_closing_and_while_paused() public {

@@ -63,17 +63,15 @@ contract SettlementMathTest {
     function testFuzz_penalties_never_pay_more_than_the_forfeit(
         uint96 user,
         uint96 hub,
-        uint96 cap,
-        uint96 bond,
+        uint96 limit,
         uint16 bps
     ) public pure {
         bps = bps % 501;
         Settlement.Dues memory due = Settlement.Dues(user, hub, 0);
-        Settlement.Payout memory cheatedByHub = Settlement.hubCheated(due, cap, bond, bps);
+        Settlement.Payout memory cheatedByHub = Settlement.hubCheated(due, limit, bps);
         vm.assertEq(cheatedByHub.userPay, user, "the user's due is whole");
         uint256 bonus = cheatedByHub.userBonus + cheatedByHub.bounty;
-        vm.assertLe(bonus, cap, "cap");
-        vm.assertLe(bonus, bond, "bond");
+        vm.assertLe(bonus, limit, "cap and bond");
         vm.assertLe(bonus, hub, "hub's due");
         Settlement.Payout memory cheatedByUser = Settlement.userCheated(due, bps);
         vm.assertEq(cheatedByUser.userPay, 0, "forfeited");
@@ -198,6 +196,16 @@ contract SettleTest is Fixture {
         }
         vm.assertEq(_balance(payout), 2 * (100 ether + 9_500 ether), "due and bonus");
         vm.assertEq(_balance(stranger), 2 * 500 ether, "bounty");
+    }
+
+    function test_a_channel_that_names_more_than_the_hubs_cap_gets_the_hubs() public {
+        ChannelParams memory params = _custodial(vaultHub);
+        params.penaltyCap = 2 * PENALTY_CAP;
+        Dispute memory dispute = _close(hubSigner, params, _state(params, 1, 0));
+        State memory newest = _state(params, 7, 100 ether);
+        dispute = _challenge(stranger, params, dispute, newest, true);
+        _settleAfter(params, dispute, newest);
+        vm.assertEq(channels.hubOf(vaultHub).bond, 99 * uint256(PENALTY_CAP), "one cap");
     }
 
     function test_a_short_vault_pays_what_is_there_and_owes_the_rest() public {

@@ -41,13 +41,29 @@ contract VectorsTest {
             uint256 index = vm.parseJsonUint(json, _tree(count, ".index"));
             vm.assertEq(siblings.length, vm.parseJsonUint(json, _tree(count, ".depth")), "depth");
             vm.assertEq(
-                Merkle.rootOf(leaves[index], index, siblings),
+                this.rootOf(leaves[index], index, siblings),
                 vm.parseJsonBytes32(json, _tree(count, ".root")),
                 _tree(count, ".root")
             );
             ++count;
         }
         vm.assertGe(count, 1, "vectors have trees");
+    }
+
+    function rootOf(bytes32 leaf, uint256 index, bytes32[] calldata siblings) external pure returns (bytes32) {
+        return Merkle.rootOf(leaf, index, siblings);
+    }
+
+    function hashedParams(ChannelParams calldata params) external pure returns (bytes32) {
+        return Types.hashed(params);
+    }
+
+    function hashedState(State calldata state) external pure returns (bytes32) {
+        return Types.hashed(state);
+    }
+
+    function hashedBatch(StateBatch calldata batch) external pure returns (bytes32) {
+        return Types.hashed(batch);
     }
 
     function _case(uint256 index, string memory rest) private pure returns (string memory) {
@@ -77,10 +93,10 @@ contract VectorsTest {
 
     function _hash(string memory kind, string memory path) private view returns (bytes32) {
         bytes32 name = keccak256(bytes(kind));
-        if (name == keccak256("ChannelParams")) return Types.hash(_params(path));
-        if (name == keccak256("State")) return Types.hash(_state(path));
+        if (name == keccak256("ChannelParams")) return this.hashedParams(_params(path));
+        if (name == keccak256("State")) return this.hashedState(_state(path));
         if (name == keccak256("StateBatch")) {
-            return Types.hash(
+            return this.hashedBatch(
                 StateBatch(
                     _b(path, "root"),
                     uint8(_u(path, "depth")),

@@ -40,6 +40,7 @@ interface Vm {
     function parseJsonString(string calldata json, string calldata path) external pure returns (string memory);
     function parseJsonBytes32(string calldata json, string calldata path) external pure returns (bytes32);
     function parseJsonAddress(string calldata json, string calldata path) external pure returns (address);
+    function parseJsonBytes(string calldata json, string calldata path) external pure returns (bytes memory);
     function parseJsonBytes32Array(string calldata json, string calldata path)
         external
         pure

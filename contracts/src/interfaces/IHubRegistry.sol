@@ -9,7 +9,7 @@ interface IHubRegistry {
     /// @param mode Where payouts come from.
     /// @param minChallengePeriod Shortest window of a channel of this hub, seconds.
     /// @param maxChallengePeriod Longest window and longest self delay, seconds.
-    /// @param penaltyCap Most any channel may name as its forfeit cap, minor units.
+    /// @param penaltyCap Most the hub forfeits in one channel, minor units; a channel that names more gets this.
     /// @param operatorPays Whether a withdrawal sent by the hub itself needs no signature of the hub signer. Convenient
     /// and cheaper; without it a stolen operator key can't pay out on its own.
     struct HubRules {

@@ -8,7 +8,7 @@ library Merkle {
 
     /// Root that `leaf` at `index` and `siblings` lead to. The caller checks that the path has the signed depth and
     /// that `index` fits it: an inner node can't pass for a leaf then.
-    function rootOf(bytes32 leaf, uint256 index, bytes32[] memory siblings) internal pure returns (bytes32 node) {
+    function rootOf(bytes32 leaf, uint256 index, bytes32[] calldata siblings) internal pure returns (bytes32 node) {
         node = leaf;
         for (uint256 i = 0; i < siblings.length; ++i) {
             node = index & 1 == 0 ? _pair(node, siblings[i]) : _pair(siblings[i], node);

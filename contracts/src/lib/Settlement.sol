@@ -59,13 +59,13 @@ library Settlement {
     }
 
     /// The hub posted a revoked state: the user gets its due and a bonus out of the bond, less the bounty on the bonus.
-    function hubCheated(Dues memory due, uint256 penaltyCap, uint256 bond, uint256 bountyBps)
+    /// @param limit Penalty cap, or the bond if that is less.
+    function hubCheated(Dues memory due, uint256 limit, uint256 bountyBps)
         internal
         pure
         returns (Payout memory result)
     {
-        uint256 bonus = due.hubDue < penaltyCap ? due.hubDue : penaltyCap;
-        if (bond < bonus) bonus = bond;
+        uint256 bonus = due.hubDue < limit ? due.hubDue : limit;
         result.userPay = due.userDue;
         result.bounty = bonus * bountyBps / 10_000;
         result.userBonus = bonus - result.bounty;
