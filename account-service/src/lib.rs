@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod broker;
 pub mod cache;
 pub mod config;
 pub mod cursor;

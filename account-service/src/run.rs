@@ -3,6 +3,7 @@
 use crate::api::reconciliation::Reconciler;
 use crate::api::{self, ApiMetrics, App, Directory, Settings, envelope};
 use crate::auth::Keys;
+use crate::broker;
 use crate::cache::{Answers, Balances, Redis};
 use crate::config::Config;
 use crate::cursor::CursorKey;
@@ -77,6 +78,19 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Service
         outbox: outbox.clone(),
         committed: Some(committed),
     });
+    let mut beside = JoinSet::new();
+    if let Some(url) = &config.amqp_url {
+        let parts = broker::Parts {
+            url,
+            prefix: &config.queue_prefix,
+            pool: &pool,
+            engine: &engine,
+            outbox: &outbox,
+            metrics: &metrics,
+            shutdown: &shutdown,
+        };
+        broker::start(&parts, &mut beside)?;
+    }
     let app = web::Data::new(App {
         pool: pool.clone(),
         engine: engine.clone(),
@@ -97,7 +111,6 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Service
     });
     let ops = ops_of(build, metrics, &engine, &pool, &shutdown)?;
     let (server, address) = listen(&config, &app, ops)?;
-    let mut beside = JoinSet::new();
     beside.spawn(tell_versions(versions, balances));
     beside.spawn(note_last_used(app.clone(), shutdown.clone()));
     Ok(Service {

@@ -175,8 +175,7 @@ CREATE INDEX deposits_uncredited ON account.deposits (hub_id, id) WHERE status =
 CREATE TABLE account.chain_marks (
     hub_id          uuid PRIMARY KEY,
     final_block     bigint NOT NULL,
-    final_timestamp bigint NOT NULL,
-    vault           numeric(39) NOT NULL
+    final_timestamp bigint NOT NULL
 );
 
 CREATE TABLE account.outbox (

@@ -252,9 +252,7 @@ pub async fn handle_event(engine: &Engine, message: &Envelope<Event>) -> Result<
     }
     match &message.body {
         Event::Finalized { block, timestamp } => {
-            for (terms, _) in engine.hubs() {
-                settlement::set_final(&mut tx, terms.hub_id, *block, *timestamp).await?;
-            }
+            settlement::set_final(&mut tx, *block, *timestamp).await?;
         }
         // The hub counts headroom; its answers carry it here.
         Event::VaultChanged { .. } => {}

@@ -370,21 +370,19 @@ pub async fn credit_deposit(
     Ok(done.rows_affected())
 }
 
-/// Raises the final mark, and the vault where it is known.
+/// Raises the final mark of every hub this service was ever connected to.
 pub async fn set_final(
     connection: &mut PgConnection,
-    hub_id: Uuid,
     block: u64,
     timestamp: u64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO account.chain_marks (hub_id, final_block, final_timestamp, vault)
-         VALUES ($1, $2, $3, 0)
+        "INSERT INTO account.chain_marks (hub_id, final_block, final_timestamp)
+         SELECT hub_id, $1, $2 FROM account.hubs
          ON CONFLICT (hub_id) DO UPDATE
          SET final_block = excluded.final_block, final_timestamp = excluded.final_timestamp
          WHERE account.chain_marks.final_block < excluded.final_block",
     )
-    .bind(hub_id)
     .bind(block.cast_signed())
     .bind(timestamp.cast_signed())
     .execute(connection)

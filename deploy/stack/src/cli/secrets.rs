@@ -2,6 +2,7 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
 };
 
 use stack::Error;
@@ -10,10 +11,11 @@ use super::{Local, io};
 
 /// One file each with 32 random bytes in hex, readable by its owner only. A file that exists is
 /// never replaced: keys sign states that are kept.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "hub-vault.key",
     "hub-mint.key",
     "custody.key",
+    "cursor.key",
     "worker-vault.key",
     "worker-mint.key",
     "account-service.token",
@@ -53,7 +55,41 @@ pub fn make(local: &Local) -> Result<usize, Error> {
             Err(error) => return Err(io(format!("creating {}", path.display()))(error)),
         }
     }
+    hub_tokens(local)?;
     Ok(count)
+}
+
+/// Who may ask a hub for what: account-service proposes, the worker reports.
+fn hub_tokens(local: &Local) -> Result<(), Error> {
+    let token = |name| {
+        let path = local.secret(name);
+        fs::read_to_string(&path).map_err(io(format!("reading {}", path.display())))
+    };
+    let text = format!(
+        "propose,read {}\nchain,read {}\n",
+        token("account-service.token")?.trim(),
+        token("chain-worker.token")?.trim()
+    );
+    let path = local.secret("hub.tokens");
+    if fs::read_to_string(&path).is_ok_and(|kept| kept.trim() == text.trim()) {
+        return Ok(());
+    }
+    keep(&path, text.trim())
+}
+
+/// Writes a secret into a file that only its owner can read, whole or not at all.
+pub fn keep(path: &Path, secret: &str) -> Result<(), Error> {
+    let fresh = path.with_extension("new");
+    // Left over by an interrupted run.
+    let _ = fs::remove_file(&fresh);
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)
+        .and_then(|mut file| writeln!(file, "{secret}").and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&fresh, path))
+        .map_err(io(format!("writing {}", path.display())))
 }
 
 fn random_hex() -> std::io::Result<String> {

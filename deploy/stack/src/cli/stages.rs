@@ -6,12 +6,11 @@ use std::{
     process::Stdio,
 };
 
-use stack::{Endpoints, Error, Service};
+use stack::{CHAIN_ID, DATABASE, Endpoints, Error, Port, Service};
 
 use super::{Local, dev_env::Values};
 
 /// A program of this workspace that runs to its end at every `up`, so it must be safe to run again.
-/// The `NAME=value` lines that it prints are known to all that comes after it, and to `dev.env`.
 pub struct Step {
     /// In the progress lines.
     pub title: &'static str,
@@ -21,22 +20,199 @@ pub struct Step {
     pub args: Vec<String>,
     /// Its environment, on top of all values known so far.
     pub env: Vec<(String, String)>,
+    /// What becomes of what it prints.
+    pub printed: Printed,
 }
+
+/// What becomes of what a step prints.
+pub enum Printed {
+    /// `NAME=value` lines are known to all that comes after it, and to `dev.env`.
+    Values,
+    /// A secret, kept in a file and known by this name. The step runs only while there is no file.
+    Secret {
+        /// Where it is kept.
+        file: PathBuf,
+        /// The name it is known by.
+        name: &'static str,
+    },
+}
+
+/// Ids of the two hubs of a local stack.
+const HUB_IDS: [(&str, &str); 2] = [
+    ("vault", "01900000-0000-7000-8000-000000000001"),
+    ("mint", "01900000-0000-7000-8000-000000000002"),
+];
+/// Seconds to answer a close, and that the closer waits longer (DESIGN: 60 on the local stack).
+const WINDOW_SECS: &str = "60";
+/// Blocks on top after which something is final here: the local chain has no reorgs of its own.
+const CONFIRMATIONS: &str = "2";
+/// Issuance limits of the local hubs, in minor units: the demo and load tests issue freely.
+const ISSUE_LIMIT: &str = "1000000000000000000000000000";
+/// Headroom below which the vault is topped up, and up to which: 1 and 10 million tokens.
+const VAULT_THRESHOLD: &str = "1000000000000000000000000";
+const VAULT_BUFFER: &str = "10000000000000000000000000";
 
 /// The steps, in order.
 pub fn steps(local: &Local) -> Vec<Step> {
-    let roles_password = local.secret("roles.password").display().to_string();
-    vec![Step {
-        title: "migrate",
-        program: "migrations",
-        args: Vec::new(),
-        env: vec![("ROLES_PASSWORD_FILE".into(), roles_password)],
-    }]
+    let secret = |name: &str| local.secret(name).display().to_string();
+    let step = |title, program, args: Vec<String>, env: &[(&str, String)]| Step {
+        title,
+        program,
+        args,
+        env: owned(env),
+        printed: Printed::Values,
+    };
+    let address = |name: &str, file: &str| format!("{name}={}", secret(file));
+    vec![
+        step(
+            "migrate",
+            "migrations",
+            Vec::new(),
+            &[("ROLES_PASSWORD_FILE", secret("roles.password"))],
+        ),
+        step(
+            "addresses",
+            "key-address",
+            vec![
+                address("HUB_VAULT_ADDRESS", "worker-vault.key"),
+                address("HUB_MINT_ADDRESS", "worker-mint.key"),
+                address("HUB_VAULT_SIGNER", "hub-vault.key"),
+                address("HUB_MINT_SIGNER", "hub-mint.key"),
+                address("CUSTODY_SIGNER", "custody.key"),
+            ],
+            &[],
+        ),
+        step(
+            "contracts",
+            "deploy-contracts",
+            Vec::new(),
+            &[
+                ("DEPLOYMENT_FILE", file(local, "deployment.json")),
+                ("VAULT_OPERATOR_KEY_FILE", secret("worker-vault.key")),
+                ("MINT_OPERATOR_KEY_FILE", secret("worker-mint.key")),
+                ("WINDOW_SECS", WINDOW_SECS.into()),
+            ],
+        ),
+        Step {
+            printed: Printed::Secret {
+                file: local.secret("api.key"),
+                name: "ACCOUNT_API_KEY",
+            },
+            ..step(
+                "api key",
+                "account-service",
+                ["keys", "create", "--scope", "admin:*"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                &[],
+            )
+        },
+    ]
+}
+
+fn owned(env: &[(&str, String)]) -> Vec<(String, String)> {
+    env.iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect()
+}
+
+fn file(local: &Local, name: &str) -> String {
+    local.dir().join(name).display().to_string()
 }
 
 /// The services, in the order of their starts. `known` holds what the steps have printed.
-pub fn services(_local: &Local, _at: &Endpoints, _known: &Values) -> Vec<Service> {
-    Vec::new()
+pub fn services(local: &Local, at: &Endpoints, known: &Values) -> Vec<Service> {
+    let secret = |name: &str| local.secret(name).display().to_string();
+    let value = |name: &str| known.get(name).unwrap_or_default().to_owned();
+    let listen = |port| format!("127.0.0.1:{}", at.ports().get(port));
+    let url = |port| format!("http://{}", listen(port));
+    let contracts = [
+        ("TOKEN_ADDRESS", value("TOKEN_ADDRESS")),
+        ("CHANNELS_ADDRESS", value("CHANNELS_ADDRESS")),
+        ("CHAIN_RPC", at.chain_rpc()),
+    ];
+    let service =
+        |port: Port, program: &str, args: Vec<String>, order, env: &[(&str, String)]| Service {
+            name: port.process().to_owned(),
+            program: self::program(program),
+            args,
+            env: owned(&[env, contracts.as_slice(), &[("LISTEN", listen(port))]].concat()),
+            port: at.ports().get(port),
+            dir: local.dir().to_owned(),
+            log_dir: local.log_dir(),
+            order,
+        };
+    let hub = |port, mode: &str, id: &str, order| {
+        let upper = mode.to_uppercase();
+        let env = [
+            ("DATABASE_URL", at.database_url("chub_hub", DATABASE)),
+            ("HUB_ID", id.to_owned()),
+            ("HUB_KEY_FILE", secret(&format!("hub-{mode}.key"))),
+            ("HUB_TOKENS_FILE", secret("hub.tokens")),
+            ("CHAIN_ID", CHAIN_ID.to_string()),
+            ("HUB_ADDRESS", value(&format!("HUB_{upper}_ADDRESS"))),
+            ("CUSTODY_SIGNER", value("CUSTODY_SIGNER")),
+            ("FUNDING_MODE", mode.to_owned()),
+            ("CHALLENGE_PERIOD", WINDOW_SECS.into()),
+            ("SELF_DELAY", WINDOW_SECS.into()),
+            ("ISSUE_LIMIT_PER_ORDER", ISSUE_LIMIT.into()),
+            ("ISSUE_LIMIT_PER_HOUR", ISSUE_LIMIT.into()),
+        ];
+        service(port, "hub", Vec::new(), order, &env)
+    };
+    let [(vault, vault_id), (mint, mint_id)] = HUB_IDS;
+    let account_token = secret("account-service.token");
+    let worker_token = secret("chain-worker.token");
+    let worker_hub = |mode: &str, port| {
+        let key = secret(&format!("worker-{mode}.key"));
+        format!("--hub={key},{},{worker_token},{mode}", url(port))
+    };
+    let worker = [
+        ("DATABASE_URL", at.database_url("chub_chain", DATABASE)),
+        ("AMQP_URL", at.amqp_url()),
+        ("DEPLOY_BLOCK", value("DEPLOY_BLOCK")),
+        ("CONFIRMATIONS", CONFIRMATIONS.into()),
+        ("VAULT_BUFFER", VAULT_BUFFER.into()),
+        ("POLL_MS", "250".into()),
+    ];
+    let account = [
+        ("DATABASE_URL", at.database_url("chub_account", DATABASE)),
+        (
+            "RECON_DATABASE_URL",
+            at.database_url("chub_recon", DATABASE),
+        ),
+        ("REDIS_URL", at.redis_url()),
+        ("AMQP_URL", at.amqp_url()),
+        ("CUSTODY_KEY_FILE", secret("custody.key")),
+        ("CURSOR_KEY_FILE", secret("cursor.key")),
+        ("VAULT_THRESHOLD", VAULT_THRESHOLD.into()),
+    ];
+    let account_hub = |port| format!("--hub={},{account_token}", url(port));
+    vec![
+        hub(Port::HubVault, vault, vault_id, 10),
+        hub(Port::HubMint, mint, mint_id, 11),
+        service(
+            Port::ChainWorker,
+            "chain-worker",
+            vec![
+                worker_hub(vault, Port::HubVault),
+                worker_hub(mint, Port::HubMint),
+            ],
+            12,
+            &worker,
+        ),
+        service(
+            Port::AccountService,
+            "account-service",
+            vec![
+                "serve".into(),
+                account_hub(Port::HubVault),
+                account_hub(Port::HubMint),
+            ],
+            13,
+            &account,
+        ),
+    ]
 }
 
 /// Where the programs of this build are.
@@ -47,6 +223,12 @@ pub fn program(name: &str) -> PathBuf {
 
 /// Runs a step and takes over what it prints.
 pub async fn run(step: Step, known: &mut Values) -> Result<(), Error> {
+    if let Printed::Secret { file, name } = &step.printed
+        && let Ok(kept) = std::fs::read_to_string(file)
+    {
+        known.set(name, kept.trim().to_owned());
+        return Ok(());
+    }
     let path = program(step.program);
     let output = tokio::process::Command::new(&path)
         .args(&step.args)
@@ -61,7 +243,13 @@ pub async fn run(step: Step, known: &mut Values) -> Result<(), Error> {
         )))?;
     let printed = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {
-        known.read_lines(&printed);
+        match step.printed {
+            Printed::Values => known.read_lines(&printed),
+            Printed::Secret { file, name } => {
+                super::secrets::keep(&file, printed.trim())?;
+                known.set(name, printed.trim().to_owned());
+            }
+        }
         return Ok(());
     }
     let output = format!("{printed}{}", String::from_utf8_lossy(&output.stderr))
@@ -84,6 +272,7 @@ mod tests {
             program: "/bin/sh",
             args,
             env: vec![("OWN".into(), "own".into())],
+            printed: Printed::Values,
         }
     }
 
