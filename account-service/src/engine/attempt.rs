@@ -139,10 +139,12 @@ async fn attempt(
 ) -> Result<(Prepared, Option<SignedBatch>), Failure> {
     learn(lane, groups, channels, known).await?;
     verdicts.headroom = lane.headroom();
-    let plan = decide(&lane.terms.domain, groups, known, verdicts).map_err(|refusal| {
-        tracing::error!(%refusal, "a decided batch can't be sealed");
-        Failure::GiveUp(RetryReason::Internal)
-    })?;
+    let mut plan = sealed(lane, groups, known, verdicts)?;
+    let doubtful = doubtful(groups, &plan, known);
+    if !doubtful.is_empty() {
+        refresh(lane, &doubtful, known).await?;
+        plan = sealed(lane, groups, known, verdicts)?;
+    }
     let states: Vec<_> = plan.successors.iter().map(|next| next.state).collect();
     let prepared = Prepared {
         id: Uuid::now_v7(),
@@ -170,10 +172,47 @@ async fn attempt(
     Ok((prepared, Some(signed)))
 }
 
+fn sealed(
+    lane: &Lane,
+    groups: &[Group],
+    known: &Known,
+    verdicts: &Verdicts,
+) -> Result<Plan, Failure> {
+    decide(&lane.terms.domain, groups, known, verdicts).map_err(|refusal| {
+        tracing::error!(%refusal, "a decided batch can't be sealed");
+        Failure::GiveUp(RetryReason::Internal)
+    })
+}
+
+/// Channels of refused jobs whose heads come from memory. What is posted is judged by the
+/// compare-and-swap; a refusal is for ever too, and another replica may have moved the head.
+fn doubtful(groups: &[Group], plan: &Plan, known: &Known) -> Vec<ChannelId> {
+    let mut channels: Vec<_> = decided(groups, plan)
+        .filter(|(_, decision)| matches!(decision, Decision::Refused(_)))
+        .flat_map(|(job, _)| [&job.payer, &job.payee])
+        .flatten()
+        .map(|account| account.channel)
+        .filter(|channel| !known.fresh.contains(channel))
+        .collect();
+    channels.sort_unstable();
+    channels.dedup();
+    channels
+}
+
+async fn refresh(lane: &Lane, channels: &[ChannelId], known: &mut Known) -> Result<(), Failure> {
+    let mut connection = lane.pool.acquire().await?;
+    for head in store::heads::load(&mut connection, channels).await? {
+        known.heads.insert(head.state.channel_id, head);
+    }
+    known.fresh.extend(channels);
+    Ok(())
+}
+
 fn forget(error: write::WriteError, known: &mut Known) -> Failure {
     match error {
         write::WriteError::Stale => {
             known.heads.clear();
+            known.fresh.clear();
             Failure::Again("stale")
         }
         write::WriteError::Database(error) => error.into(),
@@ -205,10 +244,7 @@ async fn learn(
         .copied()
         .collect();
     if !missing.is_empty() {
-        let mut connection = lane.pool.acquire().await?;
-        for head in store::heads::load(&mut connection, &missing).await? {
-            known.heads.insert(head.state.channel_id, head);
-        }
+        refresh(lane, &missing, known).await?;
     }
     let keys: Vec<_> = jobs()
         .filter(|job| job.resumes.is_none())
@@ -561,7 +597,8 @@ fn new_heads(prepared: &Prepared, signed: Option<&SignedBatch>) -> Vec<Head> {
     let mut heads: Vec<_> = prepared
         .heads
         .values()
-        .filter(|head| head.is_intact())
+        // A frozen or damaged one is read anew each time: mending it is not announced.
+        .filter(|head| head.is_intact() && head.status == store::heads::ChannelStatus::Open)
         .map(|head| match (moved.get(&head.state.channel_id), signed) {
             (Some((state, hash)), Some(signed)) => Head {
                 state: *state,

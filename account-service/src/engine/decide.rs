@@ -18,6 +18,8 @@ use uuid::Uuid;
 pub(crate) struct Known {
     /// Heads of all touched channels that have one.
     pub heads: HashMap<ChannelId, Head>,
+    /// Channels whose heads were read for this batch, and not remembered from an earlier one.
+    pub fresh: HashSet<ChannelId>,
     /// Keys that were used before.
     pub keys: HashMap<KeyId, Existing>,
     /// Client references that were used before.

@@ -52,10 +52,8 @@ impl EngineMetrics {
                 &["cause"],
             )?,
             burned: metrics.counter("batches_burned_total", "Hub batches that were burned.")?,
-            states_signed: metrics.counter(
-                "states_signed_total",
-                "States signed by the custody key.",
-            )?,
+            states_signed: metrics
+                .counter("states_signed_total", "States signed by the custody key.")?,
             waiting: metrics.gauge("engine_waiting", "Groups waiting for a batch.")?,
             fenced: metrics.gauge("restore_fence", "1 while a restore fence is up.")?,
         })
