@@ -52,14 +52,15 @@ abstract contract ChannelLocks is HubStore, IChannelClaims {
         bytes32 id = _channelId(params);
         bytes32 key = _key(id, epoch);
         _requireList(id, key, list);
-        (Lock[] memory rest, uint256 resolved, uint256 toUser, uint256 toHub) = _resolve(params, list.locks);
+        (uint256 resolved, uint256 kept, uint256 toUser, uint256 toHub) = _resolve(params, list.locks);
         if (resolved == 0) revert HubChannels_NothingResolvable();
         Hub storage hub = _hubs[params.hub];
 
         Purse memory purse = Purse(list.reserve, list.short, 0, 0);
         _payUser(hub, purse, toUser);
-        _release(hub, purse, rest.length == 0 ? type(uint256).max : toHub);
-        _lockLists[key] = rest.length == 0 ? bytes32(0) : Types.lockList(Types.hash(rest), purse.reserve, purse.short);
+        _release(hub, purse, kept == 0 ? type(uint256).max : toHub);
+        if (kept == 0) delete _lockLists[key];
+        else _keepList(key, _rest(list.locks, resolved, kept), purse);
         if (purse.owed != 0) {
             _owed[key] += purse.owed;
             hub.owed = _toUint128(hub.owed + purse.owed);
@@ -98,7 +99,7 @@ abstract contract ChannelLocks is HubStore, IChannelClaims {
         _cashed[_key(bookId, cheque.beneficiary)] += purse.paid;
         // Safe: at most the lock's amount.
         lock.amount -= uint96(purse.paid);
-        _lockLists[key] = Types.lockList(Types.hash(locks), purse.reserve, purse.short);
+        _keepList(key, locks, purse);
         emit ChequeCashed(
             id, bookId, cheque.beneficiary, epoch, index, purse.paid, purse.reserve, purse.short
         );
@@ -115,8 +116,12 @@ abstract contract ChannelLocks is HubStore, IChannelClaims {
     }
 
     function _requireList(bytes32 id, bytes32 key, LockList calldata list) private view {
-        bytes32 found = Types.lockList(Types.hash(list.locks), list.reserve, list.short);
+        bytes32 found = Types.lockList(Types.hashed(list.locks), list.reserve, list.short);
         if (found != _lockLists[key]) revert HubChannels_WrongLockList(id, _lockLists[key], found);
+    }
+
+    function _keepList(bytes32 key, Lock[] memory locks, Purse memory purse) private {
+        _lockLists[key] = Types.lockList(Types.hash(locks), purse.reserve, purse.short);
     }
 
     function _requireCheque(Cheque calldata cheque) private view returns (bytes32 bookId) {
@@ -134,28 +139,21 @@ abstract contract ChannelLocks is HubStore, IChannelClaims {
         return cheque.cumulative - had;
     }
 
-    /// @return rest Locks that stay, in order.
     /// @return resolved Bit i: lock i ends now.
+    /// @return kept How many stay.
     function _resolve(ChannelParams calldata params, Lock[] calldata locks)
         private
         view
-        returns (Lock[] memory rest, uint256 resolved, uint256 toUser, uint256 toHub)
+        returns (uint256 resolved, uint256 kept, uint256 toUser, uint256 toHub)
     {
-        rest = new Lock[](locks.length);
-        uint256 kept;
         bool byUser = msg.sender == params.user || msg.sender == params.userSigner;
         bool byHub = msg.sender == params.hub || msg.sender == params.hubSigner;
         for (uint256 i = 0; i < locks.length; ++i) {
-            Lock memory lock = locks[i];
-            (bool done, uint256 toReceiver) = LockRules.resolve(
-                lock,
-                _preimageTimes[lock.condition],
-                _delivered[lock.condition],
-                block.timestamp,
-                lock.userPays ? byHub : byUser
-            );
+            Lock calldata lock = locks[i];
+            (bool done, uint256 toReceiver) =
+                LockRules.resolve(lock, _evidence(lock), block.timestamp, lock.userPays ? byHub : byUser);
             if (!done) {
-                rest[kept++] = lock;
+                ++kept;
                 continue;
             }
             resolved |= 1 << i;
@@ -163,8 +161,20 @@ abstract contract ChannelLocks is HubStore, IChannelClaims {
             toUser += userPart;
             toHub += lock.amount - userPart;
         }
-        assembly ("memory-safe") {
-            mstore(rest, kept)
+    }
+
+    function _evidence(Lock calldata lock) private view returns (uint256) {
+        if (lock.kind == LockRules.HASH) return _preimageTimes[lock.condition];
+        if (lock.kind == LockRules.METERED) return _delivered[lock.condition];
+        return 0;
+    }
+
+    /// @dev The locks that stay, in order.
+    function _rest(Lock[] calldata locks, uint256 resolved, uint256 kept) private pure returns (Lock[] memory rest) {
+        rest = new Lock[](kept);
+        uint256 next;
+        for (uint256 i = 0; next < kept; ++i) {
+            if (resolved >> i & 1 == 0) rest[next++] = locks[i];
         }
     }
 

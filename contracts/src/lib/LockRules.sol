@@ -9,22 +9,21 @@ library LockRules {
     uint8 internal constant METERED = 2;
     uint8 internal constant COVER = 3;
 
-    /// @param preimageTime When the preimage of the lock's hash was registered, 0 never.
-    /// @param delivered Granules shown for the lock's order.
+    /// @param evidence hash: when the preimage was registered, 0 never. metered: granules shown for the order.
     /// @param byReceiver Whether the lock's receiver asks: it may give up the rest of a metered lock early.
     /// @return done Whether the lock ends now; it stays in the list otherwise.
     /// @return toReceiver What the receiver gets; the rest returns to the payer.
-    function resolve(Lock memory lock, uint256 preimageTime, uint256 delivered, uint256 time, bool byReceiver)
+    function resolve(Lock calldata lock, uint256 evidence, uint256 time, bool byReceiver)
         internal
         pure
         returns (bool done, uint256 toReceiver)
     {
         done = time >= lock.expiry;
         if (lock.kind == HASH) {
-            bool known = preimageTime != 0 && preimageTime < lock.expiry;
+            bool known = evidence != 0 && evidence < lock.expiry;
             return (done || known, known ? lock.amount : 0);
         }
-        if (lock.kind == METERED) return (done || byReceiver, metered(lock.amount, delivered, lock.total));
+        if (lock.kind == METERED) return (done || byReceiver, metered(lock.amount, evidence, lock.total));
         // A cover lock's beneficiaries cash before; an unknown kind pays nobody but its payer.
         return (done, 0);
     }

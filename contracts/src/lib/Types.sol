@@ -302,6 +302,19 @@ library Types {
         return _hashWords(STATE_BATCH_TYPEHASH, offset, 5 * 32);
     }
 
+    /// Like `hash`, straight from calldata.
+    function hashed(Lock[] calldata locks) internal pure returns (bytes32 result) {
+        if (locks.length == 0) return 0;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            let length := mul(locks.length, 0xe0)
+            mstore(free, 0x20)
+            mstore(add(free, 0x20), locks.length)
+            calldatacopy(add(free, 0x40), locks.offset, length)
+            result := keccak256(free, add(length, 0x40))
+        }
+    }
+
     function _hashWords(bytes32 typeHash, uint256 start, uint256 length) private pure returns (bytes32 result) {
         assembly ("memory-safe") {
             let free := mload(0x40)

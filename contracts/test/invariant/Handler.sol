@@ -98,6 +98,7 @@ contract Handler is Model {
         next.hubBalance += account.orderAmount;
         next.withdrawn += account.orderAmount;
         _sign(account, next);
+        if (amount % 2 == 0) execute(seed);
     }
 
     function reverse(uint256 seed) external counted("reverse") {
@@ -127,7 +128,7 @@ contract Handler is Model {
     }
 
     /// A withdrawal pays its amount, once: the second try is refused.
-    function execute(uint256 seed) external counted("execute") {
+    function execute(uint256 seed) public counted("execute") {
         Account storage account = _account(seed);
         if (account.closer != Closer.None || !account.ordered || block.timestamp > account.orderUntil) return;
         Withdrawal memory item = _withdrawal(account.params, account.orderAmount, account.params.user);
@@ -190,10 +191,11 @@ contract Handler is Model {
         account.postedIndex = account.count - 1 - (index / 2) % span;
         account.dispute = _close(sender, account.params, account.states[account.postedIndex]);
         account.deadline = uint40(block.timestamp + WINDOW);
+        if (who % 2 == 0) answer(seed);
     }
 
     /// A tower answers with the newest state. Honest posts are never punished, revoked ones always.
-    function answer(uint256 seed) external counted("answer") {
+    function answer(uint256 seed) public counted("answer") {
         Account storage account = _account(seed);
         State memory newest = _newest(account);
         if (account.closer == Closer.None || block.timestamp > account.deadline) return;
@@ -307,7 +309,7 @@ contract Handler is Model {
             return;
         }
         uint128 shown = account.dispute.creditMax > state.credited ? account.dispute.creditMax : state.credited;
-        uint256 entitled = _entitled(account) - account.credit + shown;
+        uint256 entitled = _entitled(account) + shown - account.credit;
         bonus -= bonus * account.params.bountyBps / 10_000;
         vm.assertEq(account.withdrawn + got, entitled + bonus, "I-2 the user has its newest balance");
     }
