@@ -62,6 +62,13 @@ impl Values {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The text with each known `{NAME}` replaced by its value.
+    pub fn fill_in(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (name, value)| {
+            text.replace(&format!("{{{name}}}"), value)
+        })
+    }
+
     /// Takes over the `NAME=value` lines among what a program printed.
     pub fn read_lines(&mut self, text: &str) {
         for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {

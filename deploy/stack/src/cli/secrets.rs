@@ -23,6 +23,10 @@ const NAMES: [&str; 9] = [
     "roles.password",
 ];
 
+/// The first account of the local chain's well-known mnemonic: it holds the chain's coins, deploys
+/// and pays, and nothing else.
+const ANVIL_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
 /// Makes the secrets that do not exist; returns how many it made.
 pub fn make(local: &Local) -> Result<usize, Error> {
     let dir = local.dir().join("secrets");
@@ -56,6 +60,10 @@ pub fn make(local: &Local) -> Result<usize, Error> {
         }
     }
     hub_tokens(local)?;
+    let deployer = local.secret("deployer.key");
+    if !deployer.exists() {
+        keep(&deployer, ANVIL_KEY)?;
+    }
     Ok(count)
 }
 

@@ -16,7 +16,7 @@ pub struct Step {
     pub title: &'static str,
     /// Its file name; it lies beside this program.
     pub program: &'static str,
-    /// Its arguments.
+    /// Its arguments; `{NAME}` stands for the value known by that name.
     pub args: Vec<String>,
     /// Its environment, on top of all values known so far.
     pub env: Vec<(String, String)>,
@@ -63,6 +63,10 @@ pub fn steps(local: &Local) -> Vec<Step> {
         printed: Printed::Values,
     };
     let address = |name: &str, file: &str| format!("{name}={}", secret(file));
+    let hub = |mode: &str, signer: &str| {
+        let key = secret(&format!("worker-{mode}.key"));
+        format!("--hub={key},{{{signer}}},{mode},urn:hub:{mode}")
+    };
     vec![
         step(
             "migrate",
@@ -85,12 +89,14 @@ pub fn steps(local: &Local) -> Vec<Step> {
         step(
             "contracts",
             "deploy-contracts",
-            Vec::new(),
+            vec![
+                hub("vault", "HUB_VAULT_SIGNER"),
+                hub("mint", "HUB_MINT_SIGNER"),
+                format!("--min-window-s={WINDOW_SECS}"),
+            ],
             &[
                 ("DEPLOYMENT_FILE", file(local, "deployment.json")),
-                ("VAULT_OPERATOR_KEY_FILE", secret("worker-vault.key")),
-                ("MINT_OPERATOR_KEY_FILE", secret("worker-mint.key")),
-                ("WINDOW_SECS", WINDOW_SECS.into()),
+                ("DEPLOYER_KEY_FILE", secret("deployer.key")),
             ],
         ),
         Step {
@@ -231,7 +237,7 @@ pub async fn run(step: Step, known: &mut Values) -> Result<(), Error> {
     }
     let path = program(step.program);
     let output = tokio::process::Command::new(&path)
-        .args(&step.args)
+        .args(step.args.iter().map(|arg| known.fill_in(arg)))
         .envs(known.pairs())
         .envs(step.env)
         .stdin(Stdio::null())
