@@ -72,6 +72,9 @@ pub struct Config {
     /// URL of the EVM node, read only, for reconciliation
     #[arg(long, env = "CHAIN_RPC", hide_env_values = true)]
     pub chain_rpc: Option<String>,
+    /// Blocks on top of one that reconciliation calls final; no more than the chain-worker waits for
+    #[arg(long, env = "CONFIRMATIONS", default_value_t = 6)]
+    pub confirmations: u64,
     /// Address of the ERC20
     #[arg(long, env = "TOKEN_ADDRESS")]
     pub token_address: Address,

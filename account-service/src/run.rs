@@ -9,7 +9,9 @@ use crate::config::Config;
 use crate::cursor::CursorKey;
 use crate::engine::{Engine, EngineConfig, EngineMetrics, HubEndpoint};
 use crate::limits::Limits;
+use crate::reconciler::{self, Sources};
 use crate::store::heads::Head;
+use crate::store::recon;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
@@ -38,6 +40,8 @@ const LAST_USED_EVERY: Duration = Duration::from_secs(30);
 /// Batches whose versions wait to be told to Redis: seconds of work; more are dropped, which
 /// only makes a cached balance live out its time.
 const COMMITTED_QUEUE: usize = 1_024;
+/// A reconciliation run takes minutes; one that is older lost its process.
+const ABANDONED_AFTER: time::Duration = time::Duration::hours(1);
 /// Connections for reading by reconciliation.
 const RECON_CONNECTIONS: u32 = 4;
 
@@ -107,9 +111,11 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Service
             channels: config.channels_address,
             hub_urls: config.hubs.iter().map(|hub| hub.url.clone()).collect(),
         },
-        reconciler: reconciler(&config, &pool).await?,
+        reconciler: reconciliation(&config, &pool).await?,
     });
     let ops = ops_of(build, metrics, &engine, &pool, &shutdown)?;
+    let now = runtime::clock::now();
+    recon::fail_abandoned(&pool, now - ABANDONED_AFTER, now).await?;
     let (server, address) = listen(&config, &app, ops)?;
     beside.spawn(tell_versions(versions, balances));
     beside.spawn(note_last_used(app.clone(), shutdown.clone()));
@@ -159,20 +165,20 @@ fn endpoints(config: &Config) -> anyhow::Result<Vec<HubEndpoint>> {
     config.hubs.iter().map(endpoint).collect()
 }
 
-async fn reconciler(config: &Config, pool: &PgPool) -> anyhow::Result<Arc<Reconciler>> {
+async fn reconciliation(config: &Config, pool: &PgPool) -> anyhow::Result<Arc<Reconciler>> {
     let recon = match &config.recon_database_url {
         Some(url) => Some(connect(url, RECON_CONNECTIONS).await?),
         None => None,
     };
-    let chain_rpc = config.chain_rpc.clone();
-    let (token, channels) = (config.token_address, config.channels_address);
-    Ok(Arc::new(Reconciler::new(pool.clone(), move |_| {
-        Box::pin(crate::reconciler::make(
-            recon.clone(),
-            chain_rpc.clone(),
-            token,
-            channels,
-        ))
+    let sources = Sources {
+        pool: recon,
+        chain_rpc: config.chain_rpc.clone(),
+        token: config.token_address,
+        channels: config.channels_address,
+        confirmations: config.confirmations,
+    };
+    Ok(Arc::new(Reconciler::new(pool.clone(), move |run| {
+        Box::pin(reconciler::make(sources.clone(), run))
     })))
 }
 
@@ -242,10 +248,11 @@ async fn tell_versions(mut versions: mpsc::Receiver<Vec<Head>>, balances: Arc<Ba
 }
 
 async fn note_last_used(app: web::Data<App>, shutdown: Shutdown) {
-    while !shutdown.is_draining() {
+    loop {
         tokio::select! {
             () = tokio::time::sleep(LAST_USED_EVERY) => {}
-            () = shutdown.begun() => {}
+            // The last time is written down after the last request.
+            () = shutdown.begun() => return,
         }
         if let Err(error) = app.keys.flush_last_used().await {
             tracing::warn!(%error, "last use of API keys not written down yet");

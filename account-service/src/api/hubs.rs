@@ -73,10 +73,7 @@ pub struct HubLiquidityView {
     /// What can be issued before funding is needed; null in mint mode, or while not connected.
     #[schema(value_type = Option<String>)]
     pub headroom: Option<Amount>,
-    /// What its vault held at the newest final block.
-    #[schema(value_type = Option<String>)]
-    pub vault: Option<Amount>,
-    /// That block.
+    /// The newest final block known here.
     pub final_block: Option<u64>,
 }
 
@@ -124,7 +121,6 @@ pub async fn list(call: Call) -> Answer {
                 },
                 liquidity: HubLiquidityView {
                     headroom: live.and_then(|(_, headroom)| *headroom),
-                    vault: hub.vault,
                     final_block: hub.final_block,
                 },
                 connected_at: time_text(hub.connected_at),

@@ -1,8 +1,6 @@
 //! `account.hubs` and what the chain says about them.
 
 use hub_client::Terms;
-use hub_core::Amount;
-use runtime::pg::PgAmount;
 use sqlx::types::Json;
 use sqlx::{PgPool, Row};
 use time::OffsetDateTime;
@@ -14,8 +12,6 @@ pub struct Hub {
     pub terms: Terms,
     /// When it was last connected to.
     pub connected_at: OffsetDateTime,
-    /// What its vault holds at the newest final block, once known.
-    pub vault: Option<Amount>,
     /// The newest final block, once known.
     pub final_block: Option<u64>,
 }
@@ -23,7 +19,7 @@ pub struct Hub {
 /// All hubs, oldest first.
 pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<Hub>> {
     let rows = sqlx::query(
-        "SELECT h.terms, h.connected_at, m.vault, m.final_block
+        "SELECT h.terms, h.connected_at, m.final_block
          FROM account.hubs h LEFT JOIN account.chain_marks m ON m.hub_id = h.hub_id
          ORDER BY h.hub_id",
     )
@@ -34,9 +30,6 @@ pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<Hub>> {
             Ok(Hub {
                 terms: row.try_get::<Json<Terms>, _>("terms")?.0,
                 connected_at: row.try_get("connected_at")?,
-                vault: row
-                    .try_get::<Option<PgAmount>, _>("vault")?
-                    .map(|vault| vault.0),
                 final_block: row
                     .try_get::<Option<i64>, _>("final_block")?
                     .map(i64::cast_unsigned),

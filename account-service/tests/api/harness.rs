@@ -1,0 +1,289 @@
+//! A real server on a free port, with a database, a key prefix and secrets of its own.
+
+use account_service::auth;
+use account_service::config::Config;
+use account_service::run;
+use account_service::store::api_keys::NewKey;
+use clap::Parser;
+use reqwest::{Client, Method, RequestBuilder, Response};
+use runtime::shutdown::{Shutdown, Trigger};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use stack::{TempDir, Testbed};
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use time::Duration;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+pub const TOKEN: &str = "0x5fbdb2315678afecb367f032d93f642f64180aa3";
+pub const CHANNELS: &str = "0xe7f1725e7734ce288f8367e1bb143e90bb3f0512";
+/// The custody key of the tests.
+pub const CUSTODY: [u8; 32] = [0x22; 32];
+
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// A running server.
+pub struct Server {
+    pub address: SocketAddr,
+    pub pool: PgPool,
+    pub bed: Testbed,
+    /// An administrator's key.
+    pub admin: String,
+    pub http: Client,
+    trigger: Trigger,
+    task: Option<JoinHandle<anyhow::Result<()>>>,
+    _secrets: TempDir,
+}
+
+impl Server {
+    /// On shared Postgres and Redis.
+    pub async fn start() -> Self {
+        Self::start_with(|_, _| {}).await
+    }
+
+    /// With other options than the usual.
+    pub async fn start_with(change: impl FnOnce(&mut Config, &Testbed)) -> Self {
+        let bed = testbed().await;
+        Self::start_on(bed, change).await
+    }
+
+    /// On a database that is there.
+    pub async fn start_on(bed: Testbed, change: impl FnOnce(&mut Config, &Testbed)) -> Self {
+        let secrets = TempDir::new().unwrap();
+        let mut config = config_for(&bed, secrets.path());
+        change(&mut config, &bed);
+        let (shutdown, trigger) = Shutdown::manual();
+        let service = run::start(config, shutdown).await.unwrap();
+        let (address, pool) = (service.address, service.pool.clone());
+        let task = tokio::spawn(service.serve());
+        let admin = key(&pool, Uuid::now_v7(), &["admin:*"], |_| {}).await;
+        Self {
+            address,
+            pool,
+            bed,
+            admin,
+            http: Client::builder().no_proxy().build().unwrap(),
+            trigger,
+            task: Some(task),
+            _secrets: secrets,
+        }
+    }
+
+    /// Stops in good order.
+    pub async fn stop(mut self) {
+        self.finish().await;
+    }
+
+    /// Waits until the process would have ended; its database stays.
+    pub async fn finish(&mut self) {
+        self.trigger.drain();
+        if let Some(task) = self.task.take() {
+            task.await.unwrap().unwrap();
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A request as administrator.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request_as(&self.admin, method, path)
+    }
+
+    pub fn request_as(&self, key: &str, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path)).bearer_auth(key)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.get_as(&self.admin, path).await
+    }
+
+    pub async fn get_as(&self, key: &str, path: &str) -> Answer {
+        Answer::of(
+            self.request_as(key, Method::GET, path)
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_as(&self.admin, path, body).await
+    }
+
+    /// With a new idempotency key.
+    pub async fn post_as(&self, key: &str, path: &str, body: &Value) -> Answer {
+        let request = self
+            .request_as(key, Method::POST, path)
+            .header("Idempotency-Key", Uuid::now_v7().to_string())
+            .json(body);
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// A key of an owner.
+    pub async fn key(&self, owner: Uuid, scopes: &[&str]) -> String {
+        key(&self.pool, owner, scopes, |_| {}).await
+    }
+
+    /// Counts and sums over every table that a request could change.
+    pub async fn fingerprint(&self) -> String {
+        sqlx::query_scalar(
+            "SELECT concat_ws(' ',
+                (SELECT concat(count(*), '/', coalesce(sum(version), 0), '/', coalesce(sum(status), 0)) FROM account.accounts),
+                (SELECT concat(count(*), '/', coalesce(sum(version), 0), '/', coalesce(sum(user_balance), 0), '/',
+                    coalesce(sum(hub_balance), 0), '/', coalesce(sum(status), 0)) FROM account.heads),
+                (SELECT concat(count(*), '/', coalesce(sum(amount), 0)) FROM account.operations),
+                (SELECT count(*) FROM account.batches),
+                (SELECT count(*) FROM account.outbox),
+                (SELECT concat(count(*), '/', coalesce(sum(version), 0), '/', coalesce(sum(status), 0)) FROM account.withdrawals),
+                (SELECT count(*) FROM account.deposits),
+                (SELECT count(*) FROM account.recon_runs),
+                (SELECT count(*) FROM account.api_keys))",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.trigger.drain();
+    }
+}
+
+/// An answer, read.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn of(response: Response) -> Self {
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Status and code; the answer must be a whole problem document.
+    pub fn problem(&self) -> (u16, String) {
+        let body = self.json();
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
+        assert_eq!(body["status"], self.status, "{self:?}");
+        for member in ["type", "title", "detail", "instance", "code", "request_id"] {
+            assert!(body[member].is_string(), "{member}: {self:?}");
+        }
+        assert_eq!(body["request_id"], self.header("x-request-id").unwrap());
+        assert!(body["retryable"].is_boolean());
+        (self.status, body["code"].as_str().unwrap().to_owned())
+    }
+
+    #[track_caller]
+    pub fn is(&self, status: u16, code: &str) {
+        let (found, text) = self.problem();
+        assert_eq!((found, text.as_str()), (status, code), "{self:?}");
+    }
+
+    #[track_caller]
+    pub fn ok(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        self.json()
+    }
+}
+
+pub async fn testbed() -> Testbed {
+    let fingerprint: Vec<_> = migrations::MIGRATOR
+        .iter()
+        .map(|migration| hex::encode(&migration.checksum))
+        .collect();
+    stack::testbed(&fingerprint.join(","), async |url: String| {
+        migrations::migrate(&url, "password").await
+    })
+    .await
+    .unwrap()
+}
+
+fn config_for(bed: &Testbed, secrets: &Path) -> Config {
+    let file = |name: &str, text: &str| {
+        let path: PathBuf = secrets.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let arguments = [
+        "test".to_owned(),
+        "--listen=127.0.0.1:0".to_owned(),
+        "--http-workers=2".to_owned(),
+        "--database-connections=8".to_owned(),
+        format!("--database-url={}", bed.role_url("chub_account")),
+        format!("--recon-database-url={}", bed.role_url("chub_recon")),
+        format!("--redis-url={}", bed.redis_url),
+        format!("--redis-prefix={}", bed.redis_prefix),
+        format!("--queue-prefix={}", bed.queue_prefix),
+        // Port 1 has no listener: the tests that need a hub name theirs.
+        format!("--hub=http://127.0.0.1:1,{}", file("hub.token", "token")),
+        format!(
+            "--custody-key-file={}",
+            file("custody.key", &hex::encode(CUSTODY))
+        ),
+        format!("--cursor-key-file={}", file("cursor.key", &"c".repeat(64))),
+        format!("--token-address={TOKEN}"),
+        format!("--channels-address={CHANNELS}"),
+    ];
+    Options::try_parse_from(arguments).unwrap().config
+}
+
+/// Makes a key.
+pub async fn key(
+    pool: &PgPool,
+    owner: Uuid,
+    scopes: &[&str],
+    change: impl FnOnce(&mut NewKey),
+) -> String {
+    let now = runtime::clock::now();
+    let mut new = NewKey {
+        id: Uuid::now_v7(),
+        owner,
+        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        rate_limit: None,
+        expires_at: Some(now + Duration::hours(1)),
+        created_at: now,
+    };
+    change(&mut new);
+    auth::create_key(pool, &new).await.unwrap()
+}
+
+/// A transfer's body.
+pub fn transfer(from: &str, to: &str, amount: &str) -> Value {
+    json!({ "from": from, "to": to, "amount": amount })
+}

@@ -1,0 +1,13 @@
+//! The REST API, against a real server on real Postgres and Redis.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod accounts;
+mod cache;
+mod catalogue;
+mod document;
+mod harness;
+mod keys;
+mod reads;
+
+mod seed;
+mod transport;
