@@ -45,7 +45,7 @@ pub struct Terms {
 }
 
 /// A batch and its root: the mark by which two databases compare how far they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BatchMark {
     /// The batch; 0 when there is none yet.
     pub batch_id: u64,

@@ -1,0 +1,86 @@
+//! The routes.
+
+use super::body::{self, answer, malformed, read};
+use super::{Api, Scope};
+use actix_web::{HttpRequest, HttpResponse, web};
+use hub_client::{ErrorBody, HubRefusal};
+use serde::Deserialize;
+
+type Shared = web::Data<Api>;
+
+/// Adds the routes.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.service(
+        web::scope("/internal/v1")
+            .route("/terms", web::get().to(terms))
+            .route("/hello", web::post().to(hello))
+            .route("/batches", web::post().to(batches))
+            .route("/fates", web::post().to(fates))
+            .route("/withdrawals", web::post().to(withdrawals))
+            .route("/chain-events", web::post().to(chain_events))
+            .route("/journal", web::get().to(journal))
+            .route("/channels/{id}", web::get().to(channel)),
+    );
+}
+
+/// What no route takes.
+pub async fn no_such_route() -> HttpResponse {
+    answer::<()>(Err(ErrorBody {
+        error: HubRefusal::NotFound,
+        detail: "no such route".to_owned(),
+    }))
+}
+
+async fn terms(api: Shared, request: HttpRequest) -> HttpResponse {
+    let allowed = api.tokens.check(&request, Scope::Read);
+    answer(allowed.map(|()| api.hub.terms()))
+}
+
+/// A route that takes a body and does one thing with it.
+macro_rules! post {
+    ($name:ident, $scope:expr, $limit:expr, $method:ident) => {
+        async fn $name(api: Shared, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+            let outcome = async {
+                api.tokens.check(&request, $scope)?;
+                api.hub.$method(read(payload, $limit).await?).await
+            };
+            answer(outcome.await)
+        }
+    };
+}
+
+post!(hello, Scope::Propose, body::SMALL_LIMIT, hello);
+post!(batches, Scope::Propose, body::BATCH_LIMIT, sign_batch);
+post!(fates, Scope::Propose, body::LIMIT, fates);
+post!(withdrawals, Scope::Propose, body::LIMIT, sign_withdraw);
+post!(chain_events, Scope::Chain, body::BATCH_LIMIT, chain_events);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    #[serde(default)]
+    after: u64,
+    limit: Option<u32>,
+}
+
+async fn journal(api: Shared, request: HttpRequest) -> HttpResponse {
+    let outcome = async {
+        api.tokens.check(&request, Scope::Read)?;
+        let page = web::Query::<Page>::from_query(request.query_string())
+            .map_err(|error| malformed(error.to_string()))?;
+        let limit = page.limit.unwrap_or(crate::engine::limits::JOURNAL_PAGE);
+        api.hub.journal(page.after, limit).await
+    };
+    answer(outcome.await)
+}
+
+async fn channel(api: Shared, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+    let outcome = async {
+        api.tokens.check(&request, Scope::Read)?;
+        let id = id
+            .parse()
+            .map_err(|_| malformed("a channel id is 0x and 64 digits".to_owned()))?;
+        api.hub.channel(id).await
+    };
+    answer(outcome.await)
+}

@@ -1,0 +1,51 @@
+//! What an operator does when the fence is up.
+
+use crate::config::{FenceAction, Serve};
+use crate::engine::limits;
+use crate::store;
+use anyhow::Context as _;
+
+/// Shows or lifts the fence of the hub that the arguments name. A serving process notices with
+/// its next request.
+pub async fn run(serve: &Serve, action: &FenceAction) -> anyhow::Result<()> {
+    let pool = runtime::pg::connect(&serve.database_url, 1)
+        .await
+        .context("connecting to Postgres")?;
+    let mut tx = pool.begin().await?;
+    match action {
+        FenceAction::Status => {
+            let marks = store::hubs::marks(&mut tx, serve.hub_id)
+                .await
+                .context("no such hub has run here")?;
+            let newest = store::journal::newest(&mut tx, serve.hub_id).await?;
+            println!(
+                "fence: {}",
+                marks.fence.as_deref().unwrap_or("none, the hub signs")
+            );
+            println!("newest batch here: {} {}", newest.batch_id, newest.root);
+            println!(
+                "newest batch a replica named: {} {}",
+                marks.account.batch_id, marks.account.root
+            );
+            println!("batch floor: {}", marks.floor);
+        }
+        FenceAction::Lift { confirm } => {
+            anyhow::ensure!(
+                *confirm,
+                "compare both databases with the newest anchor first, then add --confirm"
+            );
+            let lifted =
+                store::hubs::lift_fence(&mut tx, serve.hub_id, limits::RESTORE_JUMP).await?;
+            tx.commit().await?;
+            println!(
+                "{}",
+                if lifted {
+                    "lifted; versions and batch numbers jumped by 2^32"
+                } else {
+                    "there is no fence"
+                }
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! `hub.heads` and `hub.channels`.
+
+use super::{Connection, decode, epoch, unsigned};
+use crate::engine::decide::Move;
+use crate::engine::head::Head;
+use hub_core::encoding::{decode_state, encode_states};
+use hub_core::{ChannelId, ChannelParams, State, Typed as _};
+use runtime::pg::{PgAmount, PgChannelId, PgHash};
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{Row as _, query::Query};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const SELECT: &str = "SELECT h.*, (h.signed_batch = 0 OR j.fate IS NOT DISTINCT FROM 1) AS committed
+     FROM hub.heads h LEFT JOIN hub.journal j ON j.hub_id = h.hub_id AND j.batch_id = h.signed_batch";
+
+/// Heads read from their rows.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Those that hash to what was signed.
+    pub intact: Vec<Head>,
+    /// Those that don't: somebody edited them.
+    pub damaged: Vec<ChannelId>,
+}
+
+/// Reads the heads of these channels, as far as they have one.
+pub async fn load(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    channels: &[ChannelId],
+) -> sqlx::Result<Loaded> {
+    let ids: Vec<_> = channels.iter().copied().map(PgChannelId).collect();
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE h.hub_id = $1 AND h.channel_id = ANY($2)"
+    )))
+    .bind(hub_id)
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    collect(&rows)
+}
+
+/// Reads all heads whose newest state is not co-signed here and gives something beyond the held
+/// one.
+pub async fn load_pending(connection: &mut Connection, hub_id: Uuid) -> sqlx::Result<Loaded> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE h.hub_id = $1 AND h.signed_batch > 0 AND j.fate IS DISTINCT FROM 1"
+    )))
+    .bind(hub_id)
+    .fetch_all(connection)
+    .await?;
+    collect(&rows)
+}
+
+/// Sum of the entitlements of all heads whose newest state is co-signed here.
+pub async fn committed_entitlements(
+    connection: &mut Connection,
+    hub_id: Uuid,
+) -> sqlx::Result<i128> {
+    let sum: String = sqlx::query_scalar(
+        "SELECT coalesce(sum(h.user_balance + h.withdrawn - h.deposited - h.credited), 0)::text
+         FROM hub.heads h
+         LEFT JOIN hub.journal j ON j.hub_id = h.hub_id AND j.batch_id = h.signed_batch
+         WHERE h.hub_id = $1 AND (h.signed_batch = 0 OR j.fate = 1)",
+    )
+    .bind(hub_id)
+    .fetch_one(connection)
+    .await?;
+    sum.parse()
+        .map_err(|error| decode(format!("sum {sum}: {error}")))
+}
+
+fn collect(rows: &[PgRow]) -> sqlx::Result<Loaded> {
+    let mut loaded = Loaded::default();
+    for row in rows {
+        match head(row) {
+            Ok(Some(head)) => loaded.intact.push(head),
+            // A value outside its type was written by hand as well.
+            Ok(None) | Err(sqlx::Error::ColumnDecode { .. }) => {
+                let channel: PgChannelId = row.try_get("channel_id")?;
+                loaded.damaged.push(channel.0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(loaded)
+}
+
+/// The head, unless its columns are not what was signed.
+fn head(row: &PgRow) -> sqlx::Result<Option<Head>> {
+    let amount = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<PgAmount, _>(column)?.0);
+    let signed = State {
+        channel_id: row.try_get::<PgChannelId, _>("channel_id")?.0,
+        epoch: epoch(row)?,
+        version: unsigned(row, "version")?,
+        ack_version: unsigned(row, "ack_version")?,
+        hub_balance: amount("hub_balance")?,
+        user_balance: amount("user_balance")?,
+        hub_locked: amount("hub_locked")?,
+        user_locked: amount("user_locked")?,
+        withdrawn: amount("withdrawn")?,
+        deposited: amount("deposited")?,
+        credited: amount("credited")?,
+        locks_hash: row.try_get::<PgHash, _>("locks_hash")?.0,
+        transfers_root: row.try_get::<PgHash, _>("transfers_root")?.0,
+    };
+    let signed_hash = row.try_get::<PgHash, _>("state_hash")?.0;
+    let below = decode_state(row.try_get("held_state")?).ok();
+    let fits = |below: &State| {
+        below.channel_id == signed.channel_id
+            && below.epoch == signed.epoch
+            && below.version <= signed.version
+            && below.total() == signed.total()
+    };
+    let intact = signed.hash_struct() == signed_hash;
+    let Some(below) = below.filter(|below| intact && fits(below)) else {
+        return Ok(None);
+    };
+    Ok(Some(Head {
+        max_signed: unsigned(row, "max_signed")?,
+        signed,
+        signed_hash,
+        signed_batch: unsigned(row, "signed_batch")?,
+        committed: row.try_get("committed")?,
+        below,
+        below_batch: unsigned(row, "held_batch")?,
+        pending_increase: amount("pending_increase")?,
+    }))
+}
+
+/// Moves heads up; each only if its row still is what it was when it was read. Returns how many
+/// moved.
+pub async fn advance(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    batch_id: u64,
+    moves: &[(&Head, &Move)],
+) -> sqlx::Result<u64> {
+    let query = sqlx::query(
+        "UPDATE hub.heads h SET
+             max_signed = n.version, version = n.version, ack_version = n.ack_version,
+             hub_balance = n.hub_balance, user_balance = n.user_balance,
+             withdrawn = n.withdrawn, deposited = n.deposited,
+             transfers_root = n.transfers_root, state_hash = n.state_hash, signed_batch = $2,
+             held_state = n.held_state, held_batch = n.held_batch,
+             pending_increase = n.pending_increase
+         FROM UNNEST($3::bytea[], $4::int8[], $5::int8[], $6::numeric[], $7::numeric[],
+                 $8::numeric[], $9::numeric[], $10::bytea[], $11::bytea[], $12::bytea[],
+                 $13::int8[], $14::numeric[],
+                 $15::int8[], $16::int8[], $17::numeric[], $18::numeric[], $19::numeric[],
+                 $20::numeric[], $21::numeric[], $22::numeric[], $23::numeric[], $24::bytea[],
+                 $25::int8[])
+             AS n(channel_id, version, ack_version, hub_balance, user_balance, withdrawn,
+                 deposited, transfers_root, state_hash, held_state, held_batch, pending_increase,
+                 old_max, old_version, old_hub, old_user, old_hub_locked, old_user_locked,
+                 old_withdrawn, old_deposited, old_credited, old_hash, old_batch)
+         WHERE h.channel_id = n.channel_id AND h.hub_id = $1
+           AND h.max_signed = n.old_max AND h.version = n.old_version
+           AND h.hub_balance = n.old_hub AND h.user_balance = n.old_user
+           AND h.hub_locked = n.old_hub_locked AND h.user_locked = n.old_user_locked
+           AND h.withdrawn = n.old_withdrawn AND h.deposited = n.old_deposited
+           AND h.credited = n.old_credited AND h.state_hash = n.old_hash
+           AND h.signed_batch = n.old_batch",
+    )
+    .bind(hub_id)
+    .bind(batch_id.cast_signed());
+    let query = bind_new(query, moves);
+    let done = bind_old(query, moves).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+type PgQuery<'q> = Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn column<'a, T>(moves: &[(&'a Head, &'a Move)], of: impl Fn(&'a Head, &'a Move) -> T) -> Vec<T> {
+    moves.iter().map(|(old, step)| of(old, step)).collect()
+}
+
+fn bind_new<'q>(query: PgQuery<'q>, moves: &[(&Head, &Move)]) -> PgQuery<'q> {
+    query
+        .bind(column(moves, |_, m| PgChannelId(m.after.signed.channel_id)))
+        .bind(column(moves, |_, m| m.after.signed.version.cast_signed()))
+        .bind(column(moves, |_, m| {
+            m.after.signed.ack_version.cast_signed()
+        }))
+        .bind(column(moves, |_, m| PgAmount(m.after.signed.hub_balance)))
+        .bind(column(moves, |_, m| PgAmount(m.after.signed.user_balance)))
+        .bind(column(moves, |_, m| PgAmount(m.after.signed.withdrawn)))
+        .bind(column(moves, |_, m| PgAmount(m.after.signed.deposited)))
+        .bind(column(moves, |_, m| PgHash(m.after.signed.transfers_root)))
+        .bind(column(moves, |_, m| PgHash(m.after.signed_hash)))
+        .bind(column(moves, |_, m| encode_states([&m.after.below])))
+        .bind(column(moves, |_, m| m.after.below_batch.cast_signed()))
+        .bind(column(moves, |_, m| PgAmount(m.after.pending_increase)))
+}
+
+fn bind_old<'q>(query: PgQuery<'q>, moves: &[(&Head, &Move)]) -> PgQuery<'q> {
+    query
+        .bind(column(moves, |old, _| old.max_signed.cast_signed()))
+        .bind(column(moves, |old, _| old.signed.version.cast_signed()))
+        .bind(column(moves, |old, _| PgAmount(old.signed.hub_balance)))
+        .bind(column(moves, |old, _| PgAmount(old.signed.user_balance)))
+        .bind(column(moves, |old, _| PgAmount(old.signed.hub_locked)))
+        .bind(column(moves, |old, _| PgAmount(old.signed.user_locked)))
+        .bind(column(moves, |old, _| PgAmount(old.signed.withdrawn)))
+        .bind(column(moves, |old, _| PgAmount(old.signed.deposited)))
+        .bind(column(moves, |old, _| PgAmount(old.signed.credited)))
+        .bind(column(moves, |old, _| PgHash(old.signed_hash)))
+        .bind(column(moves, |old, _| old.signed_batch.cast_signed()))
+}
+
+/// Inserts the heads of channels that are opened. Returns how many were not there.
+pub async fn insert(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    batch_id: u64,
+    heads: &[&Head],
+) -> sqlx::Result<u64> {
+    let of = |amount: fn(&State) -> hub_core::Amount| -> Vec<_> {
+        heads.iter().map(|h| PgAmount(amount(&h.signed))).collect()
+    };
+    let hashes = |hash: fn(&Head) -> hub_core::Hash32| -> Vec<_> {
+        heads.iter().map(|head| PgHash(hash(head))).collect()
+    };
+    let ids: Vec<_> = heads
+        .iter()
+        .map(|head| PgChannelId(head.signed.channel_id))
+        .collect();
+    let versions: Vec<_> = heads
+        .iter()
+        .map(|head| head.signed.version.cast_signed())
+        .collect();
+    let below: Vec<_> = heads
+        .iter()
+        .map(|head| encode_states([&head.below]))
+        .collect();
+    let pending: Vec<_> = heads
+        .iter()
+        .map(|head| PgAmount(head.pending_increase))
+        .collect();
+    // A new channel has no locks and no credits.
+    let done = sqlx::query(
+        "INSERT INTO hub.heads (channel_id, hub_id, epoch, max_signed, version, ack_version,
+             hub_balance, user_balance, hub_locked, user_locked, withdrawn, deposited, credited,
+             locks_hash, transfers_root, state_hash, signed_batch, held_state, held_batch,
+             pending_increase)
+         SELECT n.channel_id, $1, 0, n.version, n.version, 0, n.hub_balance, n.user_balance, 0, 0,
+             n.withdrawn, n.deposited, 0, n.locks_hash, n.transfers_root, n.state_hash, $2,
+             n.held_state, 0, n.pending
+         FROM UNNEST($3::bytea[], $4::int8[], $5::numeric[], $6::numeric[], $7::numeric[],
+                 $8::numeric[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[],
+                 $13::numeric[])
+             AS n(channel_id, version, hub_balance, user_balance, withdrawn, deposited,
+                 locks_hash, transfers_root, state_hash, held_state, pending)
+         ON CONFLICT (channel_id) DO NOTHING",
+    )
+    .bind(hub_id)
+    .bind(batch_id.cast_signed())
+    .bind(ids)
+    .bind(versions)
+    .bind(of(|state| state.hub_balance))
+    .bind(of(|state| state.user_balance))
+    .bind(of(|state| state.withdrawn))
+    .bind(of(|state| state.deposited))
+    .bind(hashes(|head| head.signed.locks_hash))
+    .bind(hashes(|head| head.signed.transfers_root))
+    .bind(hashes(|head| head.signed_hash))
+    .bind(below)
+    .bind(pending)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Keeps the parameters of channels that are opened; those of an opening that was never
+/// completed stay, they hash to the same id.
+pub async fn insert_channels(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    batch_id: u64,
+    opened: &[(ChannelId, ChannelParams)],
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    let ids: Vec<_> = opened.iter().map(|(id, _)| PgChannelId(*id)).collect();
+    let params: Vec<_> = opened.iter().map(|(_, params)| Json(params)).collect();
+    sqlx::query(
+        "INSERT INTO hub.channels (channel_id, hub_id, params, opened_batch, created_at)
+         SELECT n.channel_id, $1, n.params, $2, $3
+         FROM UNNEST($4::bytea[], $5::jsonb[]) AS n(channel_id, params)
+         ON CONFLICT (channel_id) DO NOTHING",
+    )
+    .bind(hub_id)
+    .bind(batch_id.cast_signed())
+    .bind(now)
+    .bind(ids)
+    .bind(params)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Sets a channel's held state anew. Returns whether its row was still the one that was read.
+pub async fn set_held(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    head: &Head,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "UPDATE hub.heads SET held_state = $3, held_batch = $4, pending_increase = $5
+         WHERE hub_id = $1 AND channel_id = $2 AND max_signed = $6 AND state_hash = $7",
+    )
+    .bind(hub_id)
+    .bind(PgChannelId(head.signed.channel_id))
+    .bind(encode_states([&head.below]))
+    .bind(head.below_batch.cast_signed())
+    .bind(PgAmount(head.pending_increase))
+    .bind(head.max_signed.cast_signed())
+    .bind(PgHash(head.signed_hash))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Begins a channel's next epoch with its null state.
+pub async fn begin_epoch(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    head: &Head,
+) -> sqlx::Result<()> {
+    let state = &head.signed;
+    sqlx::query(
+        "UPDATE hub.heads SET epoch = $3, max_signed = 0, version = 0, ack_version = 0,
+             hub_balance = $4, user_balance = 0, hub_locked = 0, user_locked = 0, withdrawn = 0,
+             deposited = 0, credited = 0, locks_hash = $5, transfers_root = $6, state_hash = $7,
+             signed_batch = 0, held_state = $8, held_batch = 0, pending_increase = 0
+         WHERE hub_id = $1 AND channel_id = $2",
+    )
+    .bind(hub_id)
+    .bind(PgChannelId(state.channel_id))
+    .bind(i64::from(state.epoch))
+    .bind(PgAmount(state.hub_balance))
+    .bind(PgHash(state.locks_hash))
+    .bind(PgHash(state.transfers_root))
+    .bind(PgHash(head.signed_hash))
+    .bind(encode_states([&head.below]))
+    .execute(connection)
+    .await
+    .map(drop)
+}
