@@ -255,14 +255,15 @@ contract AttestationTest is Fixture {
     function test_an_inner_node_is_no_leaf() public {
         ChannelParams memory params = _custodial(vaultHub);
         State memory state = _state(params, 1, 1 ether);
-        (bytes32 root, bytes32[] memory path) = _tree(_leaves(state, 4, 0), 0, 2);
-        bytes32[] memory shorter = new bytes32[](1);
-        shorter[0] = path[1];
-        // The signed depth is 2; a path of one level from the inner node has another length.
-        CoSigned memory posted = _posted(params, state, _leaves(state, 4, 0), 0, 2);
-        posted.hub.siblings = shorter;
-        vm.assertEq(posted.hub.batch.root, root, "same root");
+        // The state's hash stands one level above the leaves of a tree that was signed with depth 2.
+        CoSigned memory posted = _deep(params, state, 1);
+        posted.hub.batch.depth = 2;
+        posted.user.batch.depth = 2;
+        bytes32 structHash = Types.hash(posted.hub.batch);
+        posted.hub.signature = _signedBy(HUB_KEY, structHash);
+        posted.user.signature = _signedBy(CUSTODY_KEY, structHash);
         _refused(params, posted, Closer.Hub);
+        _accepted(params, _deep(params, state, 1));
     }
 
     function test_depth_zero_and_depth_above_twenty_are_refused() public {
