@@ -8,10 +8,11 @@ STACK := $(TARGET)/release/stack
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-up: ## install what is missing, build, start the local stack and wait until it is ready
+up: ## install what is missing, build, start the local stack, and run a business day through it
 	deploy/setup
 	cargo build --release --workspace
 	$(STACK) up
+	$(TARGET)/release/acctl --env-file .local/dev.env story
 
 down: ## stop what `make up` started
 	@if [ -x $(STACK) ]; then $(STACK) down; else echo 'nothing runs'; fi
@@ -30,6 +31,8 @@ doctor: ## say which tools are missing and how to get them
 test: ## every test, on servers of their own
 	deploy/setup
 	contracts/run-tests
+	test -d load-tests/foreign/node_modules || npm ci --prefix load-tests/foreign
+	cargo build --workspace
 	cargo test --workspace; status=$$?; $(TARGET)/debug/stack test-down; exit $$status
 
 fmt: ## format the Rust sources

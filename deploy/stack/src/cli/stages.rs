@@ -192,6 +192,7 @@ pub fn services(local: &Local, at: &Endpoints, known: &Values) -> Vec<Service> {
         ("CUSTODY_KEY_FILE", secret("custody.key")),
         ("CURSOR_KEY_FILE", secret("cursor.key")),
         ("VAULT_THRESHOLD", VAULT_THRESHOLD.into()),
+        ("CONFIRMATIONS", CONFIRMATIONS.into()),
     ];
     let account_hub = |port| format!("--hub={},{account_token}", url(port));
     vec![
