@@ -48,6 +48,8 @@ pub struct Answer {
     pub body: Value,
     /// Whether an earlier request with the same key did it.
     pub replayed: bool,
+    /// How often the request was sent here.
+    pub tries: u32,
 }
 
 impl Answer {
@@ -191,7 +193,9 @@ impl Api {
             let tried = self.attempt(&method, path, order).await;
             tries += 1;
             let (last, named) = match tried {
-                Try::Answered(answer) => return denied(&method, path, answer),
+                Try::Answered(answer) => {
+                    return denied(&method, path, Answer { tries, ..answer });
+                }
                 Try::Again(last, named) => (last, named),
             };
             let waited = begun.elapsed();
@@ -250,6 +254,7 @@ impl Api {
             status: status.as_u16(),
             body,
             replayed,
+            tries: 1,
         };
         if is_passing(status, &answer) {
             return Try::Again(format!("{status} {}", answer.code()), named);

@@ -216,8 +216,10 @@ impl Import<'_> {
         Ok(self.done(operation))
     }
 
+    /// A replay of a request that was sent twice here says nothing about an earlier start.
     fn count(&self, answer: &Answer) {
-        self.known.borrow_mut().replayed += usize::from(answer.replayed);
+        let earlier = answer.replayed && answer.tries == 1;
+        self.known.borrow_mut().replayed += usize::from(earlier);
     }
 
     fn done(&self, operation: &Operation) -> Option<Difference> {

@@ -134,7 +134,7 @@ async fn the_same_request_is_sent_until_it_is_answered() {
     let api = server.api(SHORT, LONG);
     let body = json!({"from": "acc_1", "amount": "5"});
     let answer = api.post("/v1/transfers", "day:17", &body).await.unwrap();
-    assert!(answer.is_done() && answer.replayed);
+    assert!(answer.is_done() && answer.replayed && answer.tries == 9);
     assert_eq!(answer.text("id"), Some("trf_1"));
     let seen = server.seen();
     assert_eq!(seen.len(), 9);
