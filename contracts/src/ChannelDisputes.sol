@@ -91,12 +91,10 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
     }
 
     /// @inheritdoc IChannelDisputes
-    function penalize(
-        ChannelParams calldata params,
-        uint32 epoch,
-        Dispute calldata dispute,
-        Evidence calldata evidence
-    ) external nonReentrant {
+    function penalize(ChannelParams calldata params, uint32 epoch, Dispute calldata dispute, Evidence calldata evidence)
+        external
+        nonReentrant
+    {
         bytes32 id = _channelId(params);
         Channel storage channel = _channels[id];
         if (epoch != channel.epoch) return _penalizeLate(params, id, epoch, evidence);
@@ -168,12 +166,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
             revert HubChannels_TotalsMoved(id, channel.withdrawn, channel.deposited);
         }
         bytes32 structHash = Types.coopSettle(
-            id,
-            channel.epoch,
-            agreement.withdrawn,
-            agreement.deposited,
-            agreement.userAmount,
-            agreement.validUntil
+            id, channel.epoch, agreement.withdrawn, agreement.deposited, agreement.userAmount, agreement.validUntil
         );
         _requireSigned(id, structHash, agreement.hubSignature, params.hubSigner);
         _requireSigned(id, structHash, agreement.userSignature, params.userSigner);
@@ -215,9 +208,7 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         _equivocated[key] = true;
         // Safe: at most the bond.
         hub.bond -= uint128(forfeit);
-        emit EquivocationProved(
-            id, params.hub, first.epoch, first.version, forfeit - bounty, bounty, msg.sender
-        );
+        emit EquivocationProved(id, params.hub, first.epoch, first.version, forfeit - bounty, bounty, msg.sender);
         _payHeld(params.user, forfeit - bounty);
         _payHeld(msg.sender, bounty);
     }
@@ -323,7 +314,9 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         CloseIntent calldata intent
     ) private view returns (Closer) {
         if (intent.signature.length != 0) {
-            if (block.timestamp > intent.validUntil) revert HubChannels_IntentExpired(intent.validUntil);
+            if (block.timestamp > intent.validUntil) {
+                revert HubChannels_IntentExpired(intent.validUntil);
+            }
             bytes32 structHash = Types.closeIntent(id, epoch, stateHash, intent.validUntil);
             if (_isSigned(structHash, intent.signature, params.hubSigner)) return Closer.Hub;
             _requireSigned(id, structHash, intent.signature, params.userSigner);
@@ -414,9 +407,8 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         uint256 lockMax;
         {
             Channel storage channel = _channels[id];
-            Settlement.Dues memory due = Settlement.dues(
-                state, Settlement.Facts(channel.withdrawn, channel.deposited, dispute.creditMax)
-            );
+            Settlement.Dues memory due =
+                Settlement.dues(state, Settlement.Facts(channel.withdrawn, channel.deposited, dispute.creditMax));
             lockMax = due.lockMax;
             if (late) end.payAt = channel.deadline + params.selfDelay;
             pay = _payoutOf(params, dispute, due, end.closer, hub);
@@ -459,12 +451,9 @@ abstract contract ChannelDisputes is HubStore, IChannelDisputes {
         channel.dispute = 0;
     }
 
-    function _emitSettled(
-        address hub,
-        Dispute calldata dispute,
-        Ending memory end,
-        Settlement.Payout memory pay
-    ) private {
+    function _emitSettled(address hub, Dispute calldata dispute, Ending memory end, Settlement.Payout memory pay)
+        private
+    {
         emit Settled(
             end.id,
             hub,

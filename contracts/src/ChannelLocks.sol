@@ -66,9 +66,7 @@ abstract contract ChannelLocks is HubStore, IChannelClaims {
             hub.owed = _toUint128(hub.owed + purse.owed);
             emit Bounced(id, params.hub, epoch, purse.owed);
         }
-        emit Unlocked(
-            id, params.hub, epoch, resolved, purse.paid + purse.owed, purse.owed, purse.reserve, purse.short
-        );
+        emit Unlocked(id, params.hub, epoch, resolved, purse.paid + purse.owed, purse.owed, purse.reserve, purse.short);
         _payFunds(hub.mode, params.user, purse.paid);
     }
 
@@ -100,9 +98,7 @@ abstract contract ChannelLocks is HubStore, IChannelClaims {
         // Safe: at most the lock's amount.
         lock.amount -= uint96(purse.paid);
         _keepList(key, locks, purse);
-        emit ChequeCashed(
-            id, bookId, cheque.beneficiary, epoch, index, purse.paid, purse.reserve, purse.short
-        );
+        emit ChequeCashed(id, bookId, cheque.beneficiary, epoch, index, purse.paid, purse.reserve, purse.short);
         if (due > purse.paid) emit ChequeBounced(bookId, cheque.beneficiary, due - purse.paid);
         _payFunds(hub.mode, cheque.beneficiary, purse.paid);
     }

@@ -75,7 +75,9 @@ abstract contract ChannelPayments is HubStore, IChannelPayments {
         // Safe: bounded above.
         channel.deposited = uint128(before + amount);
         hub.funds = _toUint128(hub.funds + amount);
-        if (before == 0 && channel.epoch == 0 && channel.withdrawn == 0) emit Opened(id, params.hub, params.user, params);
+        if (before == 0 && channel.epoch == 0 && channel.withdrawn == 0) {
+            emit Opened(id, params.hub, params.user, params);
+        }
         emit Deposited(id, params.hub, from, channel.epoch, amount, before + amount);
         return hub.mode == FundingMode.Mint;
     }

@@ -230,11 +230,7 @@ abstract contract HubRegistry is HubStore, IHubRegistry {
     function hubOf(address hub) external view returns (HubView memory result) {
         Hub storage record = _hubs[hub];
         result.rules = HubRules(
-            record.mode,
-            record.minChallengePeriod,
-            record.maxChallengePeriod,
-            record.penaltyCap,
-            record.operatorPays
+            record.mode, record.minChallengePeriod, record.maxChallengePeriod, record.penaltyCap, record.operatorPays
         );
         result.funds = record.funds;
         result.owed = record.owed;

@@ -120,9 +120,9 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
         Hub storage hub = _hubs[params.hub];
         return hub.mode != FundingMode.None && params.challengePeriod >= hub.minChallengePeriod
             && params.challengePeriod <= hub.maxChallengePeriod && params.selfDelay <= hub.maxChallengePeriod
-            && params.bountyBps <= MAX_BOUNTY_BPS && params.capacity != 0
-            && params.user != address(0) && params.user != address(this) && params.userSigner != address(0)
-            && params.userSigner != params.hubSigner && _signers[params.hub][params.hubSigner];
+            && params.bountyBps <= MAX_BOUNTY_BPS && params.capacity != 0 && params.user != address(0)
+            && params.user != address(this) && params.userSigner != address(0) && params.userSigner != params.hubSigner
+            && _signers[params.hub][params.hubSigner];
     }
 
     function _requireChannel(ChannelParams calldata params) internal view returns (bytes32 id) {

@@ -23,12 +23,7 @@ contract Token is ERC20, ERC20Burnable, ERC20Permit, ERC1363, AccessControl {
         _mint(to, amount);
     }
 
-    function supportsInterface(bytes4 interfaceId)
-        public
-        view
-        override(AccessControl, ERC1363)
-        returns (bool)
-    {
+    function supportsInterface(bytes4 interfaceId) public view override(AccessControl, ERC1363) returns (bool) {
         return super.supportsInterface(interfaceId);
     }
 }

@@ -134,9 +134,7 @@ contract CloseTest is Fixture {
     function test_a_channel_closes_once_at_a_time() public {
         ChannelParams memory params = _custodial(vaultHub);
         _close(payout, params, _null(params));
-        _refused(
-            IHubErrors.HubChannels_WrongStatus.selector, payout, params, _coSigned(params, _null(params))
-        );
+        _refused(IHubErrors.HubChannels_WrongStatus.selector, payout, params, _coSigned(params, _null(params)));
     }
 
     function test_a_credit_is_taken_from_the_hub_signer_only() public {
@@ -165,11 +163,13 @@ contract AttestationTest is Fixture {
         leaves[index] = Types.hash(state);
     }
 
-    function _posted(ChannelParams memory params, State memory state, bytes32[] memory leaves, uint256 index, uint8 depth)
-        private
-        view
-        returns (CoSigned memory)
-    {
+    function _posted(
+        ChannelParams memory params,
+        State memory state,
+        bytes32[] memory leaves,
+        uint256 index,
+        uint8 depth
+    ) private view returns (CoSigned memory) {
         bytes32 domain = channels.domainSeparator();
         return CoSigned(
             state,
@@ -179,8 +179,7 @@ contract AttestationTest is Fixture {
     }
 
     function _refused(ChannelParams memory params, CoSigned memory posted, Closer side) private {
-        bytes memory refusal =
-            abi.encodeWithSelector(IHubErrors.HubChannels_BadAttestation.selector, _id(params), side);
+        bytes memory refusal = abi.encodeWithSelector(IHubErrors.HubChannels_BadAttestation.selector, _id(params), side);
         vm.expectRevert(refusal);
         vm.prank(payout);
         channels.close(params, posted, _noIntent(), _noCredit());
@@ -306,9 +305,7 @@ contract AttestationTest is Fixture {
         channels.anchor(1, 7, structHash, vm.addr(HUB_KEY), signature);
         vm.prank(vaultHub);
         channels.anchor(1, 7, structHash, vm.addr(HUB_KEY), signature);
-        vm.assertEq(
-            channels.anchorOf(vaultHub, 1, 7), keccak256(abi.encode(structHash, vm.addr(HUB_KEY))), "anchored"
-        );
+        vm.assertEq(channels.anchorOf(vaultHub, 1, 7), keccak256(abi.encode(structHash, vm.addr(HUB_KEY))), "anchored");
         posted.user.signature = "";
         _refused(params, posted, Closer.User);
         posted.user.signature = _signedBy(CUSTODY_KEY, structHash);

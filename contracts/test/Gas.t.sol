@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {
-    ChannelParams,
-    CoSigned,
-    Dispute,
-    Lock,
-    LockList,
-    State,
-    Types,
-    Withdrawal
-} from "../src/lib/Types.sol";
+import {ChannelParams, CoSigned, Dispute, Lock, LockList, State, Types, Withdrawal} from "../src/lib/Types.sol";
 import {Released} from "./support/Released.sol";
 import {vm} from "./Vm.sol";
 

@@ -126,8 +126,7 @@ contract HostileTest is Fixture {
 
     function test_starving_a_payout_of_gas_reverts_instead_of_making_a_claim() public {
         Withdrawal memory item = _withdrawal(_custodial(vaultHub), 10 ether, payout);
-        (bool success,) =
-            address(channels).call{gas: 150_000}(abi.encodeCall(channels.withdraw, (item)));
+        (bool success,) = address(channels).call{gas: 150_000}(abi.encodeCall(channels.withdraw, (item)));
         vm.assertTrue(!success, "reverted");
         vm.assertEq(channels.reclaimable(payout), 0, "no claim");
         channels.withdraw(item);
@@ -149,16 +148,13 @@ contract BatchTest is Fixture {
         calls[1] = abi.encodeCall(channels.settle, (first, disputeOne, one));
         calls[2] = abi.encodeCall(channels.setHubUri, ("https://batch.example"));
         calls[3] = abi.encodeCall(channels.settle, (second, disputeTwo, two));
-        bytes memory reason =
-            abi.encodeWithSelector(IHubErrors.HubChannels_WrongStatus.selector, _id(first), 0);
+        bytes memory reason = abi.encodeWithSelector(IHubErrors.HubChannels_WrongStatus.selector, _id(first), 0);
         vm.expectEmit(address(channels));
         emit IHubEvents.CallSkipped(1, channels.settle.selector, reason);
         vm.prank(vaultHub);
         vm.assertEq(channels.batch(calls), 3, "done");
         vm.assertEq(_balance(payout), 30 ether, "both settled");
-        vm.assertEq(
-            keccak256(bytes(channels.hubOf(vaultHub).uri)), keccak256("https://batch.example"), "as the sender"
-        );
+        vm.assertEq(keccak256(bytes(channels.hubOf(vaultHub).uri)), keccak256("https://batch.example"), "as the sender");
     }
 
     function test_many_stale_closes_are_answered_in_one_transaction() public {

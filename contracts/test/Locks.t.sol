@@ -9,12 +9,10 @@ import {Fixture} from "./support/Fixture.sol";
 import {vm} from "./Vm.sol";
 
 contract LockRulesTest {
-    function testFuzz_no_lock_pays_more_than_its_amount(
-        Lock memory lock,
-        uint64 evidence,
-        uint40 time,
-        bool byReceiver
-    ) public view {
+    function testFuzz_no_lock_pays_more_than_its_amount(Lock memory lock, uint64 evidence, uint40 time, bool byReceiver)
+        public
+        view
+    {
         (bool done, uint256 toReceiver) = this.resolve(lock, evidence, time, byReceiver);
         vm.assertLe(toReceiver, lock.amount, "at most the amount");
         if (time >= lock.expiry) vm.assertTrue(done, "ends at expiry");
@@ -45,9 +43,8 @@ contract LocksTest is Fixture {
     uint40 private constant EXPIRY = uint40(START + 3 days);
 
     function _hashLock(bool userPays, uint96 amount) private pure returns (Lock memory) {
-        return Lock(
-            keccak256(abi.encode(userPays, amount)), 1, userPays, amount, EXPIRY, sha256(abi.encode(PREIMAGE)), 0
-        );
+        return
+            Lock(keccak256(abi.encode(userPays, amount)), 1, userPays, amount, EXPIRY, sha256(abi.encode(PREIMAGE)), 0);
     }
 
     function _meteredLock(bool userPays, uint96 amount, uint64 total) private pure returns (Lock memory) {
@@ -217,8 +214,7 @@ contract LocksTest is Fixture {
 
     function test_a_meter_counts_only_from_the_orders_buyer() public {
         Meter memory meter = _meter(3);
-        meter.signature =
-            _signedBy(ISSUER_KEY, Types.meter(Types.order(vm.addr(BUYER_KEY), TERMS), 3));
+        meter.signature = _signedBy(ISSUER_KEY, Types.meter(Types.order(vm.addr(BUYER_KEY), TERMS), 3));
         vm.expectPartialRevert(IHubErrors.HubChannels_BadSignature.selector);
         channels.showMeter(meter);
     }

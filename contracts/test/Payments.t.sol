@@ -309,9 +309,7 @@ contract WithdrawTest is Fixture {
         vm.expectEmit(address(channels));
         emit IHubEvents.WithdrawSkipped(_id(params), vaultHub, items[1].requestId, 1, WithdrawFault.WrongTotal);
         vm.expectEmit(address(channels));
-        emit IHubEvents.WithdrawSkipped(
-            _id(items[3].params), mintHub, items[3].requestId, 3, WithdrawFault.Expired
-        );
+        emit IHubEvents.WithdrawSkipped(_id(items[3].params), mintHub, items[3].requestId, 3, WithdrawFault.Expired);
         vm.prank(vaultHub);
         uint256 paid = channels.batchWithdraw(items);
         vm.assertEq(paid, 2, "paid");

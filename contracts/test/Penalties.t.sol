@@ -81,9 +81,7 @@ contract PenaltyTest is Fixture {
             dispute,
             _byState(CUSTODY_KEY, _state(params, 9, 10 ether))
         );
-        _refused(
-            IHubErrors.HubChannels_BadSignature.selector, params, dispute, _byRevoke(CUSTODY_KEY, params, 9)
-        );
+        _refused(IHubErrors.HubChannels_BadSignature.selector, params, dispute, _byRevoke(CUSTODY_KEY, params, 9));
         State memory foreign = _state(params, 9, 10 ether);
         foreign.channelId = bytes32(uint256(1));
         _refused(IHubErrors.HubChannels_WrongChannel.selector, params, dispute, _byState(HUB_KEY, foreign));
@@ -199,12 +197,7 @@ contract AgreementTest is Fixture {
         agreement.userAmount = userAmount;
         agreement.validUntil = uint40(block.timestamp);
         bytes32 structHash = Types.coopSettle(
-            id,
-            channels.channelOf(id).epoch,
-            agreement.withdrawn,
-            agreement.deposited,
-            userAmount,
-            agreement.validUntil
+            id, channels.channelOf(id).epoch, agreement.withdrawn, agreement.deposited, userAmount, agreement.validUntil
         );
         agreement.hubSignature = _signedBy(HUB_KEY, structHash);
         agreement.userSignature = _signedBy(_userKey(params), structHash);
@@ -298,9 +291,8 @@ contract EquivocationTest is Fixture {
     function test_what_is_no_equivocation_is_refused() public {
         ChannelParams memory params = _custodial(vaultHub);
         State memory first = _state(params, 5, 10 ether);
-        State[4] memory others = [
-            first, _state(params, 6, 10 ether), _state(params, 5, 10 ether), _state(params, 5, 10 ether)
-        ];
+        State[4] memory others =
+            [first, _state(params, 6, 10 ether), _state(params, 5, 10 ether), _state(params, 5, 10 ether)];
         others[2].epoch = 1;
         others[3].channelId = bytes32(uint256(1));
         for (uint256 i = 0; i < 4; ++i) {

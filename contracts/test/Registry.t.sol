@@ -27,7 +27,15 @@ contract RegistryTest is Fixture {
         IHubRegistry.HubRules memory rules = _rules(FundingMode.Vault);
         vm.expectEmit(address(channels));
         emit IHubEvents.HubRegistered(
-            newcomer, vm.addr(HUB_KEY), FundingMode.Vault, 1 minutes, 7 days, PENALTY_CAP, true, BOND, "https://new.example"
+            newcomer,
+            vm.addr(HUB_KEY),
+            FundingMode.Vault,
+            1 minutes,
+            7 days,
+            PENALTY_CAP,
+            true,
+            BOND,
+            "https://new.example"
         );
         _register(newcomer, rules, BOND);
 
@@ -81,9 +89,7 @@ contract RegistryTest is Fixture {
     function test_a_mint_allowance_cannot_become_a_vault() public {
         vm.prank(admin);
         channels.allowMint(newcomer, 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(IHubErrors.HubChannels_WrongMode.selector, newcomer, FundingMode.Vault)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IHubErrors.HubChannels_WrongMode.selector, newcomer, FundingMode.Vault));
         _register(newcomer, _rules(FundingMode.Vault), BOND);
     }
 

@@ -15,16 +15,13 @@ contract SettlementMathTest {
         state.hubBalance = capacity - state.userBalance - state.userLocked;
     }
 
-    function testFuzz_dues_share_exactly_the_pool(
-        uint96 capacity,
-        uint96 user,
-        uint96 locked,
-        uint128[6] memory totals
-    ) public pure {
+    function testFuzz_dues_share_exactly_the_pool(uint96 capacity, uint96 user, uint96 locked, uint128[6] memory totals)
+        public
+        pure
+    {
         State memory state = _split(capacity, user, locked);
         (state.withdrawn, state.deposited, state.credited) = (totals[0], totals[1], totals[2]);
-        Settlement.Dues memory due =
-            Settlement.dues(state, Settlement.Facts(totals[3], totals[4], totals[5]));
+        Settlement.Dues memory due = Settlement.dues(state, Settlement.Facts(totals[3], totals[4], totals[5]));
         uint256 pool = uint256(state.hubBalance) + state.userBalance;
         if (totals[4] > totals[1]) pool += totals[4] - totals[1];
         vm.assertEq(due.userDue + due.hubDue, pool, "pool");
@@ -60,12 +57,10 @@ contract SettlementMathTest {
         vm.assertEq(paid + due.userDue, entitled, "total");
     }
 
-    function testFuzz_penalties_never_pay_more_than_the_forfeit(
-        uint96 user,
-        uint96 hub,
-        uint96 limit,
-        uint16 bps
-    ) public pure {
+    function testFuzz_penalties_never_pay_more_than_the_forfeit(uint96 user, uint96 hub, uint96 limit, uint16 bps)
+        public
+        pure
+    {
         bps = bps % 501;
         Settlement.Dues memory due = Settlement.Dues(user, hub, 0);
         Settlement.Payout memory cheatedByHub = Settlement.hubCheated(due, limit, bps);
@@ -296,8 +291,7 @@ contract SettleTest is Fixture {
         ChannelParams memory params = _custodial(vaultHub);
         State memory old = _state(params, 9, 100 ether);
         _settleAfter(params, _close(payout, params, old), old);
-        bytes memory refusal =
-            abi.encodeWithSelector(IHubErrors.HubChannels_WrongEpoch.selector, _id(params), 1, 0);
+        bytes memory refusal = abi.encodeWithSelector(IHubErrors.HubChannels_WrongEpoch.selector, _id(params), 1, 0);
         vm.expectRevert(refusal);
         vm.prank(payout);
         this.closeAs(params, old);

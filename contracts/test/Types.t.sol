@@ -19,9 +19,8 @@ contract TypesTest {
         hashes[7] = Types.withdraw(
             word, uint32(number), uint128(number), uint96(number), address(uint160(number)), uint40(number), word
         );
-        hashes[8] = Types.coopSettle(
-            word, uint32(number), uint128(number), uint128(number), uint96(number), uint40(number)
-        );
+        hashes[8] =
+            Types.coopSettle(word, uint32(number), uint128(number), uint128(number), uint96(number), uint40(number));
         hashes[9] = Types.leg(word, uint8(number), uint96(number), word);
         hashes[10] = Types.order(address(uint160(number)), word);
         hashes[11] = Types.book(address(uint160(number)), word);

@@ -13,8 +13,7 @@ contract VectorsTest {
 
     function setUp() public {
         json = vm.readFile(FILE);
-        domain =
-            Types.domainSeparator(_uint(".domain.chainId"), vm.parseJsonAddress(json, ".domain.verifyingContract"));
+        domain = Types.domainSeparator(_uint(".domain.chainId"), vm.parseJsonAddress(json, ".domain.verifyingContract"));
     }
 
     function test_domain_separator_equals_the_vector() public view {

@@ -41,10 +41,7 @@ interface Vm {
     function parseJsonBytes32(string calldata json, string calldata path) external pure returns (bytes32);
     function parseJsonAddress(string calldata json, string calldata path) external pure returns (address);
     function parseJsonBytes(string calldata json, string calldata path) external pure returns (bytes memory);
-    function parseJsonBytes32Array(string calldata json, string calldata path)
-        external
-        pure
-        returns (bytes32[] memory);
+    function parseJsonBytes32Array(string calldata json, string calldata path) external pure returns (bytes32[] memory);
     function assertTrue(bool value, string calldata what) external pure;
     function assertEq(uint256 left, uint256 right, string calldata what) external pure;
     function assertEq(bytes32 left, bytes32 right, string calldata what) external pure;

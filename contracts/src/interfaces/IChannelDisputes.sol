@@ -37,12 +37,8 @@ interface IChannelDisputes {
     /// @notice Shows that the closer of `epoch` had given up what it posted: by a state it signed (alone) that was
     /// derived from a later version, or by its `Revoke`. Until the deadline, or, when a user closed, until its late
     /// payout is gone; then only that payout is forfeited and `dispute` is not looked at.
-    function penalize(
-        ChannelParams calldata params,
-        uint32 epoch,
-        Dispute calldata dispute,
-        Evidence calldata evidence
-    ) external;
+    function penalize(ChannelParams calldata params, uint32 epoch, Dispute calldata dispute, Evidence calldata evidence)
+        external;
 
     /// @notice Ends the dispute at once with the other side's `AcceptClose`; nobody waits. Refused after a penalty.
     function acceptClose(

@@ -76,9 +76,7 @@ interface IHubEvents {
         bytes32 indexed channelId, address indexed hub, State state, Closer closer, uint128 creditMax, uint40 deadline
     );
     /// @param penalized Whether this challenge made the closer forfeit.
-    event Challenged(
-        bytes32 indexed channelId, address indexed hub, State state, bool penalized, address challenger
-    );
+    event Challenged(bytes32 indexed channelId, address indexed hub, State state, bool penalized, address challenger);
     event CreditAdded(bytes32 indexed channelId, address indexed hub, uint128 creditMax);
     event Penalized(bytes32 indexed channelId, address indexed hub, uint48 closedVersion, address bountyTo);
     /// @notice A closed user's late payout was forfeited after settlement.

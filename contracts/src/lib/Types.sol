@@ -247,9 +247,8 @@ library Types {
 
     /// Domain {name "HubChannels", version "1", chainId, verifyingContract}.
     function domainSeparator(uint256 chainId, address verifyingContract) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(DOMAIN_TYPEHASH, keccak256("HubChannels"), keccak256("1"), chainId, verifyingContract)
-        );
+        return
+            keccak256(abi.encode(DOMAIN_TYPEHASH, keccak256("HubChannels"), keccak256("1"), chainId, verifyingContract));
     }
 
     /// What a key signs: 0x1901, domain separator, struct hash.
@@ -341,9 +340,7 @@ library Types {
         uint40 validUntil,
         bytes32 requestId
     ) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(WITHDRAW_TYPEHASH, channelId, epoch, prevTotal, amount, to, validUntil, requestId)
-        );
+        return keccak256(abi.encode(WITHDRAW_TYPEHASH, channelId, epoch, prevTotal, amount, to, validUntil, requestId));
     }
 
     function closeIntent(bytes32 channelId, uint32 epoch, bytes32 stateHash, uint40 validUntil)

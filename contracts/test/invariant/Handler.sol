@@ -206,9 +206,8 @@ contract Handler is Model {
         } else if (_isParty(account)) {
             vm.assertTrue(revoked, "I-3 a revoked post always is");
         }
-        account.dispute = _challenge(
-            stranger, account.params, account.dispute, newest, revoked && !account.dispute.penalized
-        );
+        account.dispute =
+            _challenge(stranger, account.params, account.dispute, newest, revoked && !account.dispute.penalized);
     }
 
     function accuse(uint256 seed, bool byRevoke) external counted("accuse") {
@@ -231,8 +230,7 @@ contract Handler is Model {
         uint256 key = account.closer == Closer.Hub ? HUB_KEY : _userKey(account.params);
         if (byRevoke) {
             evidence.revokedVersion = account.dispute.closedVersion;
-            evidence.revoke =
-                _signedBy(key, Types.revoke(account.id, newest.epoch, account.dispute.closedVersion));
+            evidence.revoke = _signedBy(key, Types.revoke(account.id, newest.epoch, account.dispute.closedVersion));
         } else {
             evidence.state = newest;
             evidence.attestation = _direct(key, channels.domainSeparator(), newest);
@@ -244,9 +242,7 @@ contract Handler is Model {
         if (account.closer == Closer.None || block.timestamp > account.deadline) return;
         if (account.credit <= account.dispute.creditMax) return;
         bytes32 structHash = Types.credit(account.id, account.states[0].epoch, account.credit);
-        channels.addCredit(
-            account.params, account.dispute, Credit(account.credit, _signedBy(HUB_KEY, structHash))
-        );
+        channels.addCredit(account.params, account.dispute, Credit(account.credit, _signedBy(HUB_KEY, structHash)));
         account.dispute.creditMax = account.credit;
     }
 
@@ -330,7 +326,7 @@ contract Handler is Model {
         past.userLate = account.closer == Closer.User;
         if (state.hubLocked == 0) return;
         past.locked = true;
-        (, , , , bytes32 list) = channels.pendingOf(account.id, state.epoch);
+        (,,,, bytes32 list) = channels.pendingOf(account.id, state.epoch);
         Lock[] memory locks = _locksOf(state.hubLocked, true);
         if (Types.hash(locks) != state.locksHash) locks = _locksOf(state.hubLocked, false);
         past.lock = locks[0];

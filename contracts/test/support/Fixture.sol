@@ -194,13 +194,7 @@ abstract contract Fixture is Signing {
 
     function _signWithdrawal(Withdrawal memory item) internal view {
         bytes32 structHash = Types.withdraw(
-            _id(item.params),
-            item.epoch,
-            item.prevTotal,
-            item.amount,
-            item.to,
-            item.validUntil,
-            item.requestId
+            _id(item.params), item.epoch, item.prevTotal, item.amount, item.to, item.validUntil, item.requestId
         );
         item.hubSignature = _signedBy(HUB_KEY, structHash);
         item.userSignature = _signedBy(_userKey(item.params), structHash);
@@ -215,10 +209,7 @@ abstract contract Fixture is Signing {
     function _noCredit() internal pure returns (Credit memory credit) {}
 
     /// Closes as `sender` and gives the dispute the contract remembers.
-    function _close(address sender, ChannelParams memory params, State memory state)
-        internal
-        returns (Dispute memory)
-    {
+    function _close(address sender, ChannelParams memory params, State memory state) internal returns (Dispute memory) {
         CoSigned memory posted = _coSigned(params, state);
         vm.prank(sender);
         channels.close(params, posted, _noIntent(), _noCredit());

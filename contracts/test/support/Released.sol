@@ -11,9 +11,10 @@ abstract contract Released is Fixture {
     }
 
     function _deployChannels(address token_) internal override returns (address) {
-        return _create(
-            "artifacts/HubChannels.json", abi.encode(token_, admin, guardian, uint32(1 minutes), uint32(7 days))
-        );
+        return
+            _create(
+                "artifacts/HubChannels.json", abi.encode(token_, admin, guardian, uint32(1 minutes), uint32(7 days))
+            );
     }
 
     function _create(string memory file, bytes memory arguments) private returns (address created) {
