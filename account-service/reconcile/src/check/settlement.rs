@@ -136,6 +136,9 @@ async fn deposit_rows(context: &mut Context) -> Result<(), Error> {
     Ok(())
 }
 
+/// A comparison with the logs, and the row that its key names.
+type Rule = (logs::Difference, CheckId, Class, fn(String) -> Row);
+
 async fn log_rows(context: &mut Context) -> Result<(), Error> {
     use logs::Difference as D;
     let (limit, known) = (limit(context), context.known);
@@ -147,7 +150,7 @@ async fn log_rows(context: &mut Context) -> Result<(), Error> {
     let order = |key| Row::account("withdrawals", key);
     let deposit = |key| Row::account("deposits", key);
     let facts = |key| Row::account("channel_facts", key);
-    let rules: [(D, CheckId, Class, fn(String) -> Row); 8] = [
+    let rules: [Rule; 8] = [
         (
             D::OrderWithoutLog,
             CheckId::R7,
