@@ -16,6 +16,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
 use anyhow::Context as _;
+use futures_util::future::try_join_all;
 use runtime::config::read_secret;
 use runtime::ops::{self, Ops};
 use runtime::shutdown::Shutdown;
@@ -137,7 +138,9 @@ impl Service {
         tracing::info!(address = %self.address, "listening");
         self.shutdown.serve(self.server).await?;
         self.engine.drain().await;
-        self.app.keys.flush_last_used().await?;
+        if let Err(error) = self.app.keys.flush_last_used().await {
+            tracing::warn!(%error, "last use of API keys not written down");
+        }
         self.beside.shutdown().await;
         self.pool.close().await;
         tracing::info!("stopped");
@@ -145,14 +148,17 @@ impl Service {
     }
 }
 
+/// Opens all connections now and here. One that an HTTP thread opened would be served by that
+/// thread alone, and be gone when it ends, while the engine still needs it to finish its batches.
 async fn connect(url: &str, connections: u32) -> anyhow::Result<PgPool> {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .min_connections(2)
-        .acquire_timeout(Duration::from_secs(5))
-        .connect(url)
+    let pool = runtime::pg::connect(url, connections)
         .await
-        .context("can't connect to Postgres; check DATABASE_URL and that migrations ran")
+        .context("can't connect to Postgres; check DATABASE_URL and that migrations ran")?;
+    let all = (0..connections).map(|_| pool.acquire());
+    drop(try_join_all(all).await.context(
+        "Postgres does not give DATABASE_CONNECTIONS connections; lower it or raise max_connections",
+    )?);
+    Ok(pool)
 }
 
 fn endpoints(config: &Config) -> anyhow::Result<Vec<HubEndpoint>> {
@@ -167,7 +173,14 @@ fn endpoints(config: &Config) -> anyhow::Result<Vec<HubEndpoint>> {
 
 async fn reconciliation(config: &Config, pool: &PgPool) -> anyhow::Result<Arc<Reconciler>> {
     let recon = match &config.recon_database_url {
-        Some(url) => Some(connect(url, RECON_CONNECTIONS).await?),
+        Some(url) => Some(
+            // Without the usual limits: a run reads everything in one snapshot.
+            PgPoolOptions::new()
+                .max_connections(RECON_CONNECTIONS)
+                .connect(url)
+                .await
+                .context("can't connect to Postgres; check RECON_DATABASE_URL")?,
+        ),
         None => None,
     };
     let sources = Sources {

@@ -5,6 +5,7 @@ use super::{
     account_batches, accounts, balances, channels, deposits, entries, hubs, issuances, proofs,
     reconciliation, transfer_batches, transfers, withdrawals,
 };
+use crate::problem::Problem;
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use utoipa::OpenApi as _;
@@ -109,11 +110,17 @@ pub async fn document() -> Answer {
 /// The page at `/docs/`.
 pub fn configure_docs(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/docs").route(web::get().to(async || {
-            HttpResponse::PermanentRedirect()
-                .insert_header((header::LOCATION, "/docs/"))
-                .finish()
-        })))
+        .service(
+            web::resource("/docs")
+                .route(web::get().to(async || {
+                    HttpResponse::PermanentRedirect()
+                        .insert_header((header::LOCATION, "/docs/"))
+                        .finish()
+                }))
+                .default_service(web::to(|| async {
+                    Err::<HttpResponse, _>(Problem::method("GET"))
+                })),
+        )
         .service(
             SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json")),
         );

@@ -15,6 +15,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 use std::fmt;
+use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -43,6 +45,7 @@ pub struct Reconciler {
     pool: PgPool,
     make: Box<Make>,
     turn: Mutex<()>,
+    runtime: Handle,
 }
 
 impl fmt::Debug for Reconciler {
@@ -52,7 +55,8 @@ impl fmt::Debug for Reconciler {
 }
 
 impl Reconciler {
-    /// Writes down in this database what `make` finds.
+    /// Writes down in this database what `make` finds. Must be called within the runtime that
+    /// is to make the runs.
     pub fn new(
         pool: PgPool,
         make: impl Fn(Uuid) -> BoxFuture<'static, anyhow::Result<Findings>> + Send + Sync + 'static,
@@ -61,7 +65,15 @@ impl Reconciler {
             pool,
             make: Box::new(make),
             turn: Mutex::default(),
+            runtime: Handle::current(),
         }
+    }
+
+    /// Makes a run that was written down as begun. Not on the thread of the request, which has
+    /// other requests to answer.
+    fn begin(self: Arc<Self>, id: Uuid) {
+        let runtime = self.runtime.clone();
+        runtime.spawn(async move { self.run(id).await });
     }
 
     async fn run(&self, id: Uuid) {
@@ -208,9 +220,8 @@ pub async fn create(mut call: Call) -> Answer {
     fields.finish()?;
     let id = Uuid::now_v7();
     recon::start(&call.app.pool, id, runtime::clock::now()).await?;
-    let reconciler = call.app.reconciler.clone();
-    tokio::spawn(async move { reconciler.run(id).await });
     let run = find(&call, id).await?;
+    call.app.reconciler.clone().begin(id);
     Ok(HttpResponse::Accepted().json(RunView::from(run)))
 }
 

@@ -7,7 +7,7 @@ use hub_core::ChannelId;
 use std::time::Duration;
 use uuid::Uuid;
 
-async fn flushall(url: &str) {
+pub async fn flushall(url: &str) {
     let client = redis::Client::open(url).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let _: () = redis::cmd("FLUSHALL")

@@ -1,13 +1,14 @@
 //! A real server on a free port, with a database, a key prefix and secrets of its own.
 
 use account_service::auth;
-use account_service::config::Config;
+use account_service::config::{Config, HubOption};
 use account_service::run;
 use account_service::store::api_keys::NewKey;
 use clap::Parser;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use runtime::shutdown::{Shutdown, Trigger};
 use serde_json::{Value, json};
+use signer::Signer;
 use sqlx::PgPool;
 use stack::{TempDir, Testbed};
 use std::fs;
@@ -20,6 +21,8 @@ use uuid::Uuid;
 
 pub const TOKEN: &str = "0x5fbdb2315678afecb367f032d93f642f64180aa3";
 pub const CHANNELS: &str = "0xe7f1725e7734ce288f8367e1bb143e90bb3f0512";
+/// What callers show the hub of the tests.
+const HUB_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// The custody key of the tests.
 pub const CUSTODY: [u8; 32] = [0x22; 32];
 
@@ -233,13 +236,16 @@ pub async fn testbed() -> Testbed {
     .unwrap()
 }
 
+/// Writes a secret's file.
+fn secret(dir: &Path, name: &str, text: &str) -> String {
+    let path: PathBuf = dir.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path.display().to_string()
+}
+
 fn config_for(bed: &Testbed, secrets: &Path) -> Config {
-    let file = |name: &str, text: &str| {
-        let path: PathBuf = secrets.join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        path.display().to_string()
-    };
+    let file = |name: &str, text: &str| secret(secrets, name, text);
     let arguments = [
         "test".to_owned(),
         "--listen=127.0.0.1:0".to_owned(),
@@ -281,6 +287,113 @@ pub async fn key(
     };
     change(&mut new);
     auth::create_key(pool, &new).await.unwrap()
+}
+
+/// A running hub, in mint mode, with one token for all.
+pub struct Hub {
+    address: SocketAddr,
+    trigger: Trigger,
+    secrets: TempDir,
+}
+
+#[derive(Parser)]
+struct HubOptions {
+    #[command(flatten)]
+    serve: hub::config::Serve,
+}
+
+impl Hub {
+    /// On the same cluster as the account-service it is for.
+    pub async fn start(bed: &Testbed) -> Self {
+        let secrets = TempDir::new().unwrap();
+        let custody = Signer::from_bytes(&CUSTODY).unwrap().address();
+        let tokens = format!("propose,read,chain {HUB_TOKEN}\n");
+        let arguments = [
+            "hub".to_owned(),
+            "--listen=127.0.0.1:0".to_owned(),
+            format!("--database-url={}", bed.role_url("chub_hub")),
+            format!("--hub-id={}", Uuid::now_v7()),
+            format!(
+                "--hub-key-file={}",
+                secret(secrets.path(), "hub.key", &"11".repeat(32))
+            ),
+            format!(
+                "--hub-tokens-file={}",
+                secret(secrets.path(), "tokens", &tokens)
+            ),
+            "--chain-id=31337".to_owned(),
+            format!("--channels-address={CHANNELS}"),
+            format!("--hub-address=0x{}", "09".repeat(20)),
+            format!("--custody-signer={custody}"),
+            "--funding-mode=mint".to_owned(),
+        ];
+        let options = HubOptions::try_parse_from(arguments).unwrap();
+        let (shutdown, trigger) = Shutdown::manual();
+        let running = hub::run::start(&options.serve, shutdown, trigger.clone());
+        Self {
+            address: running.await.unwrap().address,
+            trigger,
+            secrets,
+        }
+    }
+
+    /// As an option of account-service.
+    pub fn option(&self) -> HubOption {
+        HubOption {
+            url: format!("http://{}", self.address),
+            token_file: secret(self.secrets.path(), "token", HUB_TOKEN).into(),
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.trigger.drain();
+    }
+}
+
+impl Server {
+    /// With a real hub, ready for money.
+    pub async fn with_hub(change: impl FnOnce(&mut Config)) -> (Self, Hub) {
+        let bed = testbed().await;
+        let hub = Hub::start(&bed).await;
+        let server = Self::start_on(bed, |config, _| {
+            config.hubs = vec![hub.option()];
+            change(config);
+        })
+        .await;
+        server.until_ready().await;
+        (server, hub)
+    }
+
+    /// Waits for the hub to be connected.
+    pub async fn until_ready(&self) {
+        for _ in 0..200 {
+            if self.get("/readyz").await.status == 200 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("not ready: {:?}", self.get("/readyz").await);
+    }
+
+    /// Opens an account and gives it money.
+    pub async fn account(&self, key: &str, balance: &str) -> String {
+        let opened = self.post_as(key, "/v1/accounts", &json!({})).await.ok(201);
+        let id = opened["id"].as_str().unwrap().to_owned();
+        if balance != "0" {
+            let issue = json!({"account_id": id, "amount": balance});
+            self.post("/v1/issuances", &issue).await.ok(201);
+        }
+        id
+    }
+
+    /// What an account can spend.
+    pub async fn available(&self, account: &str) -> String {
+        let path = format!("/v1/accounts/{account}/balances");
+        let balances = self.get(&path).await.ok(200);
+        balances["available"].as_str().unwrap().to_owned()
+    }
 }
 
 /// A transfer's body.

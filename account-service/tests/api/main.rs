@@ -7,6 +7,7 @@ mod catalogue;
 mod document;
 mod harness;
 mod keys;
+mod money;
 mod reads;
 
 mod seed;

@@ -28,6 +28,10 @@ pub async fn connect(url: &str, max_connections: u32) -> sqlx::Result<PgPool> {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A connection belongs to the runtime of the thread that opened it, and ends with it: let
+        // those opened at start live on, and not be replaced by some HTTP thread.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .connect_with(options.options(SESSION_LIMITS).disable_statement_logging())
         .await
 }
