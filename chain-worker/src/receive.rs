@@ -1,0 +1,87 @@
+//! Commands from the broker become rows: the inbox and the command in one transaction.
+
+use crate::store::commands::{self, NewCommand};
+use crate::store::messages;
+use crate::worker::Worker;
+use chain_messages::{Command, Envelope, WithdrawCommand};
+use hub_core::eip712::Domain;
+use hub_core::{Hash32, signature};
+use runtime::amqp::{Outcome, Received};
+
+/// Stores a command. What can never be executed is dead at once.
+pub async fn receive(worker: &Worker, message: Received) -> Outcome {
+    let envelope: Envelope<Command> = match serde_json::from_slice(&message.body) {
+        Ok(envelope) => envelope,
+        Err(error) => return dead(worker, "unknown", format!("not a command: {error}")),
+    };
+    let (kind, hub) = match &envelope.body {
+        Command::FundVault { hub, .. } => ("fund_vault", *hub),
+        Command::Withdraw(command) => ("withdraw", command.params.hub),
+    };
+    if worker.hub(hub).is_none() {
+        return dead(worker, kind, format!("hub {hub} is not served here"));
+    }
+    let digest = match &envelope.body {
+        Command::FundVault { .. } => None,
+        Command::Withdraw(command) => match check(command, &worker.chain.domain()) {
+            Ok(digest) => Some(digest),
+            Err(reason) => return dead(worker, kind, reason),
+        },
+    };
+    match store(worker, &envelope, digest).await {
+        Ok(stored) => {
+            worker.count_command(kind, if stored { "received" } else { "repeated" });
+            if stored {
+                tracing::info!(correlation_id = envelope.correlation_id, command = %envelope.id, kind, "planned");
+                worker.wake.notify_one();
+            } else {
+                worker.broker_metrics.duplicates.inc();
+            }
+            Outcome::Ack
+        }
+        Err(error) => Outcome::Requeue(error.to_string()),
+    }
+}
+
+async fn store(
+    worker: &Worker,
+    envelope: &Envelope<Command>,
+    digest: Option<Hash32>,
+) -> sqlx::Result<bool> {
+    let now = runtime::clock::now();
+    let mut tx = worker.pool.begin().await?;
+    if !messages::receive(&mut tx, envelope.id, now).await? {
+        return Ok(false);
+    }
+    let new = NewCommand {
+        id: envelope.id,
+        command: &envelope.body,
+        digest,
+        correlation_id: &envelope.correlation_id,
+    };
+    let stored = commands::insert(&mut tx, new, now).await?;
+    tx.commit().await?;
+    Ok(stored)
+}
+
+/// Whether the contract can accept it as far as signatures go; returns what both sides signed.
+fn check(command: &WithdrawCommand, domain: &Domain) -> Result<Hash32, String> {
+    let id = command.params.channel_id(domain);
+    if id != command.withdraw.channel_id {
+        return Err(format!("the parameters are those of channel {id}"));
+    }
+    let digest = domain.digest(&command.withdraw);
+    for (side, signed, signer) in [
+        ("hub", &command.hub_signature, command.params.hub_signer),
+        ("user", &command.user_signature, command.params.user_signer),
+    ] {
+        signature::verify(digest, signed, signer)
+            .map_err(|error| format!("signature of the {side} side: {error}"))?;
+    }
+    Ok(digest)
+}
+
+fn dead(worker: &Worker, kind: &str, reason: String) -> Outcome {
+    worker.count_command(kind, "refused");
+    Outcome::Dead(reason)
+}
