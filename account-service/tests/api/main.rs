@@ -3,6 +3,7 @@
 
 mod accounts;
 mod cache;
+mod cases;
 mod catalogue;
 mod document;
 mod harness;
