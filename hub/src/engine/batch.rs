@@ -4,7 +4,7 @@ use super::decide::{Budget, Move, Plan, View, decide};
 use super::ledger::{Ledger, Seal};
 use super::refusal::{body, malformed};
 use super::{Core, Fault, Hub, Work, operations_digest};
-use crate::store;
+use crate::store::{self, journal::NewBatch};
 use hub_client::{BatchRequest, ErrorBody, HubRefusal, SignedBatch};
 use hub_core::{Action, Facts, Hash32, OperationId};
 use prometheus::HistogramVec;
@@ -95,8 +95,17 @@ impl Core {
             depth: plan.depth,
             prev_root: ledger.newest.root,
         };
-        self.write(&mut tx, &plan, request, batch_id, seal, digest, now)
-            .await?;
+        let row = NewBatch {
+            hub_id: self.hub_id(),
+            batch_id,
+            request_id: request.request_id,
+            seal,
+            states: plan.moves.iter().map(|step| &step.after.signed).collect(),
+            digest,
+            issued: plan.issued,
+            now,
+        };
+        write(&mut tx, &plan, &row).await?;
         clock.lap("journal");
         tx.commit().await?;
         // From here on the batch exists: nothing below may fail.
@@ -168,7 +177,7 @@ impl Core {
         clock.lap("read");
         let budget = Budget {
             headroom: self.headroom(ledger),
-            issued: ledger.issued_since(runtime::clock::now()),
+            issued: ledger.issued.total(runtime::clock::now()),
             abandoned: ledger.abandoned_total(),
             abandoned_by: &ledger.abandoned,
         };
@@ -185,61 +194,45 @@ impl Core {
         clock.lap("decide");
         Ok(plan)
     }
+}
 
-    #[expect(clippy::too_many_arguments, reason = "the columns of one batch")]
-    async fn write(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        plan: &Plan,
-        request: &BatchRequest,
-        batch_id: u64,
-        seal: Seal,
-        digest: Hash32,
-        now: time::OffsetDateTime,
-    ) -> Result<(), Fault> {
-        let hub_id = self.hub_id();
-        let moved: Vec<_> = plan
-            .moves
-            .iter()
-            .filter_map(|step: &Move| Some((step.before.as_ref()?, step)))
-            .collect();
-        // A row that is not what was signed last is not moved; then nothing is.
-        if !moved.is_empty() {
-            let count = store::heads::advance(tx, hub_id, batch_id, &moved).await?;
-            if count != moved.len() as u64 {
-                return Err(Fault::Stale);
-            }
-        }
-        let new: Vec<_> = plan
-            .moves
-            .iter()
-            .filter(|step| step.before.is_none())
-            .map(|step| &step.after)
-            .collect();
-        if !new.is_empty()
-            && store::heads::insert(tx, hub_id, batch_id, &new).await? != new.len() as u64
-        {
-            return Err(Fault::Stale);
-        }
-        if !plan.opened.is_empty() {
-            store::heads::insert_channels(tx, hub_id, batch_id, &plan.opened, now).await?;
-        }
-        if !plan.orders.is_empty() {
-            store::orders::insert(tx, hub_id, batch_id, &plan.orders).await?;
-        }
-        let row = store::journal::NewBatch {
-            hub_id,
-            batch_id,
-            request_id: request.request_id,
-            seal,
-            states: plan.moves.iter().map(|step| &step.after.signed).collect(),
-            digest,
-            issued: plan.issued,
-            now,
-        };
-        store::journal::insert(tx, &row).await?;
-        Ok(())
+/// Writes a batch: heads, openings, orders, journal. A row that is not what was signed last is
+/// not moved; then nothing is.
+async fn write(
+    tx: &mut Transaction<'static, Postgres>,
+    plan: &Plan,
+    row: &NewBatch<'_>,
+) -> Result<(), Fault> {
+    let (hub_id, batch_id) = (row.hub_id, row.batch_id);
+    let moved: Vec<_> = plan
+        .moves
+        .iter()
+        .filter_map(|step: &Move| Some((step.before.as_ref()?, step)))
+        .collect();
+    if !moved.is_empty()
+        && store::heads::advance(tx, hub_id, batch_id, &moved).await? != moved.len() as u64
+    {
+        return Err(Fault::Stale);
     }
+    let new: Vec<_> = plan
+        .moves
+        .iter()
+        .filter(|step| step.before.is_none())
+        .map(|step| &step.after)
+        .collect();
+    if !new.is_empty()
+        && store::heads::insert(tx, hub_id, batch_id, &new).await? != new.len() as u64
+    {
+        return Err(Fault::Stale);
+    }
+    if !plan.opened.is_empty() {
+        store::heads::insert_channels(tx, hub_id, batch_id, &plan.opened, row.now).await?;
+    }
+    if !plan.orders.is_empty() {
+        store::orders::insert(tx, hub_id, batch_id, &plan.orders).await?;
+    }
+    store::journal::insert(tx, row).await?;
+    Ok(())
 }
 
 fn named_orders(request: &BatchRequest) -> Vec<OperationId> {

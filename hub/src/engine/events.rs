@@ -12,6 +12,15 @@ use hub_core::{Amount, ChannelId, Epoch, Hash32, OperationId, State};
 use sqlx::{Postgres, Transaction};
 use std::collections::HashSet;
 
+/// A withdrawal that was paid.
+struct Paid {
+    channel: ChannelId,
+    epoch: Epoch,
+    request_id: Hash32,
+    /// All that was paid out in the epoch.
+    total: Amount,
+}
+
 impl Hub {
     /// Takes in events in their order; one that was taken in before is passed over.
     pub async fn chain_events(&self, request: ChainEventsRequest) -> Result<Marks, ErrorBody> {
@@ -101,8 +110,13 @@ impl Core {
                 certainty: Certainty::Final,
                 ..
             } => {
-                self.executed(tx, ledger, *channel_id, *epoch, *request_id, *total)
-                    .await
+                let paid = Paid {
+                    channel: *channel_id,
+                    epoch: *epoch,
+                    request_id: *request_id,
+                    total: *total,
+                };
+                self.executed(tx, ledger, paid).await
             }
             Event::Closed { state, .. } => {
                 self.change(tx, ledger, state.channel_id, state.epoch, |facts| {
@@ -151,11 +165,14 @@ impl Core {
         &self,
         tx: &mut Transaction<'static, Postgres>,
         ledger: &mut Ledger,
-        channel: ChannelId,
-        epoch: Epoch,
-        request_id: Hash32,
-        total: Amount,
+        paid: Paid,
     ) -> Result<(), Fault> {
+        let Paid {
+            channel,
+            epoch,
+            request_id,
+            total,
+        } = paid;
         let ours = match order_of(request_id) {
             Some(order) => store::orders::set_executed(tx, self.hub_id(), order, channel).await?,
             None => false,

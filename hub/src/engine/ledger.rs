@@ -21,6 +21,17 @@ pub struct OpenBatch {
     /// Whether a newer state was signed past one of its states, or one of its bases is not the
     /// held state any more: its commit must be checked channel by channel.
     pub suspect: bool,
+    /// Whether all of it counts as abandoned.
+    pub abandoned: bool,
+}
+
+impl OpenBatch {
+    fn abandon(&mut self, abandoned: &mut HashMap<ChannelId, Amount>) {
+        self.abandoned = true;
+        for (channel, entry) in &self.entries {
+            abandon(abandoned, channel, entry);
+        }
+    }
 }
 
 /// The fields of a `StateBatch` beside the hub's address.
@@ -54,6 +65,34 @@ pub struct ChainMark {
     pub vault: Amount,
 }
 
+/// Issuances of the last 60 minutes, with their sum.
+#[derive(Debug, Default)]
+pub struct Issued {
+    batches: VecDeque<(OffsetDateTime, Amount)>,
+    total: Amount,
+}
+
+impl Issued {
+    /// Adds what a batch issued.
+    pub fn add(&mut self, at: OffsetDateTime, amount: Amount) {
+        if !amount.is_zero() {
+            self.batches.push_back((at, amount));
+            self.total = self.total.checked_add(amount).unwrap_or(Amount::MAX);
+        }
+    }
+
+    /// What was issued in the 60 minutes before `now`.
+    pub fn total(&mut self, now: OffsetDateTime) -> Amount {
+        while let Some((at, amount)) = self.batches.front()
+            && *at + limits::ISSUE_WINDOW <= now
+        {
+            self.total = self.total.less(*amount);
+            self.batches.pop_front();
+        }
+        self.total
+    }
+}
+
 /// The memory.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -76,7 +115,7 @@ pub struct Ledger {
     /// Sum of all channels' worst claims on the vault (P4).
     pub liabilities: i128,
     /// Issuances of the last 60 minutes.
-    pub issued: VecDeque<(OffsetDateTime, Amount)>,
+    pub issued: Issued,
     /// What abandoned batches could yield, by channel (P11).
     pub abandoned: HashMap<ChannelId, Amount>,
 }
@@ -100,16 +139,6 @@ impl Ledger {
     /// The number of the next batch.
     pub fn next_batch(&self) -> Option<u64> {
         self.newest.batch_id.max(self.floor).checked_add(1)
-    }
-
-    /// What was issued in the last 60 minutes.
-    pub fn issued_since(&mut self, now: OffsetDateTime) -> Amount {
-        while let Some((at, _)) = self.issued.front()
-            && *at + limits::ISSUE_WINDOW <= now
-        {
-            self.issued.pop_front();
-        }
-        Amount::sum(self.issued.iter().map(|(_, amount)| *amount)).unwrap_or(Amount::MAX)
     }
 
     /// What abandoned batches could yield in all.
@@ -175,16 +204,14 @@ impl Ledger {
         let batch = OpenBatch {
             seal,
             entries,
-            suspect: false,
+            ..OpenBatch::default()
         };
         self.open.insert(batch_id, batch);
         self.newest = BatchMark {
             batch_id,
             root: plan.root,
         };
-        if !plan.issued.is_zero() {
-            self.issued.push_back((now, plan.issued));
-        }
+        self.issued.add(now, plan.issued);
         self.abandon_old();
     }
 
@@ -195,20 +222,15 @@ impl Ledger {
             return;
         };
         batch.suspect = true;
-        if let Some(entry) = batch.entries.remove(&channel) {
-            abandon(&mut self.abandoned, &channel, &entry);
-        }
-        for (channel, entry) in &batch.entries {
-            abandon(&mut self.abandoned, channel, entry);
-        }
+        batch.abandon(&mut self.abandoned);
+        batch.entries.remove(&channel);
     }
 
     fn abandon_old(&mut self) {
         let old = self.newest.batch_id.saturating_sub(limits::ABANDONED_AFTER);
-        for (_, batch) in self.open.range(..old) {
-            for (channel, entry) in &batch.entries {
-                abandon(&mut self.abandoned, channel, entry);
-            }
+        let old = self.open.range_mut(..old).rev();
+        for (_, batch) in old.take_while(|(_, batch)| !batch.abandoned) {
+            batch.abandon(&mut self.abandoned);
         }
     }
 
@@ -231,11 +253,8 @@ impl Ledger {
     /// Takes in that a batch will never be committed. What it could yield stays counted until
     /// newer states are completed.
     pub fn burned(&mut self, batch_id: u64) {
-        let Some(batch) = self.open.remove(&batch_id) else {
-            return;
-        };
-        for (channel, entry) in &batch.entries {
-            abandon(&mut self.abandoned, channel, entry);
+        if let Some(mut batch) = self.open.remove(&batch_id) {
+            batch.abandon(&mut self.abandoned);
         }
     }
 

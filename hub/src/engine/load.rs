@@ -101,9 +101,9 @@ pub(super) async fn load(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Ledger> {
         ..Ledger::default()
     };
     let since = runtime::clock::now() - limits::ISSUE_WINDOW;
-    ledger.issued = store::journal::issued_since(&mut tx, hub_id, since)
-        .await?
-        .into();
+    for (at, amount) in store::journal::issued_since(&mut tx, hub_id, since).await? {
+        ledger.issued.add(at, amount);
+    }
     let pending = store::heads::load_pending(&mut tx, hub_id).await?;
     for head in &pending.intact {
         ledger.liabilities += head.worst().unwrap_or(0);

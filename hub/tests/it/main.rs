@@ -3,6 +3,14 @@
 // A helper of a test that fails is a test that fails.
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod batches;
 mod chain;
+mod hostile;
+mod kill;
+mod limits;
+mod process;
+mod restore;
 mod support;
+mod tamper;
+mod withdrawals;

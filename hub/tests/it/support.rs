@@ -131,6 +131,7 @@ pub struct Account {
     pub floors: HashMap<ChannelId, Version>,
     pub facts: HashMap<ChannelId, Facts>,
     pub newest: BatchMark,
+    ids: Vec<ChannelId>,
     next: u64,
 }
 
@@ -143,8 +144,12 @@ pub struct Proposed {
 
 impl Account {
     pub fn new(terms: Terms) -> Self {
+        let ids = (0..64)
+            .map(|n| params(&terms, n).channel_id(&terms.domain))
+            .collect();
         Self {
             terms,
+            ids,
             custody: custody_key(),
             session: Uuid::nil(),
             heads: BTreeMap::new(),
@@ -167,7 +172,7 @@ impl Account {
     }
 
     pub fn id(&self, n: u64) -> ChannelId {
-        params(&self.terms, n).channel_id(&self.terms.domain)
+        self.ids[usize::try_from(n).unwrap()]
     }
 
     pub fn open(&mut self, n: u64) -> Operation {

@@ -1,5 +1,11 @@
 //! Tests of the protocol core from outside.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod machine;
 mod proof;
 mod vectors;
