@@ -2,7 +2,9 @@
 
 use crate::engine::{Engine, handle_event};
 use chain_messages::{Envelope, Event, topology};
-use runtime::amqp::{Broker, BrokerMetrics, Consumer, Outcome, Publisher, Received, Topology, consume};
+use runtime::amqp::{
+    Broker, BrokerMetrics, Consumer, Outcome, Publisher, Received, Topology, consume,
+};
 use runtime::outbox::{Outbox, OutboxMetrics, Relay};
 use runtime::shutdown::Shutdown;
 use runtime::telemetry::Metrics;

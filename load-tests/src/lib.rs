@@ -190,6 +190,9 @@ pub fn program(name: &str) -> PathBuf {
     let target = here
         .ancestors()
         .find(|dir| dir.join("deps").is_dir())
-        .map_or_else(|| tools::workspace_root().join("target/debug"), Path::to_owned);
+        .map_or_else(
+            || tools::workspace_root().join("target/debug"),
+            Path::to_owned,
+        );
     target.join(name)
 }

@@ -85,7 +85,7 @@ pub async fn create(mut call: Call) -> Answer {
     check_same_body(&call, &intake, requests.len()).await?;
     match call.app.engine.submit_all(requests, false).await {
         Ok(outcomes) => answer(&call, &intake, outcomes),
-        Err((_, outcome)) => Err(refusal(outcome)),
+        Err(refused) => Err(refusal(*refused.outcome)),
     }
 }
 

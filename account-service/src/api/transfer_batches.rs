@@ -119,7 +119,7 @@ pub async fn create(mut call: Call) -> Answer {
         .await
     {
         Ok(outcomes) => outcomes,
-        Err((index, outcome)) => return Err(refused_batch(index, outcome)),
+        Err(refused) => return Err(refused_batch(refused.at, *refused.outcome)),
     };
     answer(&call, &intake, mode, outcomes)
 }

@@ -4,7 +4,7 @@ use super::attempt::Prepared;
 use super::decide::{Decision, sides};
 use super::job::{Group, Job};
 use super::lane::Lane;
-use super::types::{Entry, Kind, OperationOutcome, Outcome, Posted};
+use super::types::{Entry, GroupRefused, Kind, OperationOutcome, Outcome, Posted};
 use crate::store::directory::Account;
 use crate::store::journal::entry;
 use hub_core::fold::LegOutcome;
@@ -35,7 +35,7 @@ pub(crate) fn answer(lane: &Lane, groups: Vec<Group>, prepared: Prepared) {
             .position(|d| !dropped(d))
             .filter(|_| group.atomic && decisions.iter().any(dropped));
         let result = match refused_at {
-            Some(at) => Err((
+            Some(at) => Err(GroupRefused::new(
                 at,
                 outcome(lane, &group.jobs[at], &decisions[at], &states, &prepared),
             )),
@@ -50,7 +50,7 @@ pub(crate) fn answer(lane: &Lane, groups: Vec<Group>, prepared: Prepared) {
         let result = match result {
             Ok(outcomes) if group.atomic && !outcomes.iter().all(is_done) => {
                 match outcomes.into_iter().next() {
-                    Some(outcome) => Err((0, outcome)),
+                    Some(outcome) => Err(GroupRefused::new(0, outcome)),
                     None => Ok(Vec::new()),
                 }
             }

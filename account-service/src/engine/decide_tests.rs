@@ -245,6 +245,23 @@ fn a_key_is_answered_as_before_and_refused_with_another_body() {
 }
 
 #[test]
+fn a_refused_atomic_group_is_refused_again_by_the_job_that_refused_it() {
+    let jobs = vec![transfer("k#0", 1, 2, 10), transfer("k#1", 1, 2, 95)];
+    let mut known = known(&[(1, 100), (2, 0)]);
+    let refusal = super::refusals::same_account();
+    known.keys.insert(
+        jobs[1].key.clone(),
+        Existing {
+            request_hash: jobs[1].request.request_hash,
+            result: ExistingResult::Refused(refusal),
+        },
+    );
+    let plan = plan(&groups(jobs, true), &known, &Verdicts::default());
+    assert_eq!(codes(&plan), ["dropped", "answered"]);
+    assert!(plan.operations.is_empty());
+}
+
+#[test]
 fn a_client_reference_and_an_external_id_are_used_once() {
     let with_ref = |key| {
         let mut job = transfer(key, 1, 2, 10);

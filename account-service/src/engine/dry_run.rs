@@ -5,7 +5,7 @@ use super::answer;
 use super::attempt::Prepared;
 use super::decide::{Decision, Known, Verdicts, decide};
 use super::job::{Group, GroupResult, Job};
-use super::types::{OperationOutcome, Outcome, RetryReason};
+use super::types::{GroupRefused, OperationOutcome, Outcome, RetryReason};
 use crate::store;
 use hub_core::Typed as _;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 /// Answers with what would happen. Idempotency keys and client references are not looked at:
 /// a dry run uses none.
 pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupResult {
-    let failed = |reason| Err((0, Outcome::Retry(reason)));
+    let failed = |reason| Err(GroupRefused::new(0, Outcome::Retry(reason)));
     let Some(handle) = jobs
         .iter()
         .find_map(Job::hub)
@@ -79,7 +79,10 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
         .iter()
         .position(|o| matches!(o, Some(Outcome::Refused { .. })));
     match refused {
-        Some(at) if atomic => Err((at, outcomes[at].clone().unwrap_or(Outcome::KeyMismatch))),
+        Some(at) if atomic => Err(GroupRefused::new(
+            at,
+            outcomes[at].clone().unwrap_or(Outcome::KeyMismatch),
+        )),
         _ => Ok(outcomes.into_iter().flatten().collect()),
     }
 }
@@ -87,14 +90,14 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
 fn refuse_or(jobs: &[Job], reason: RetryReason) -> GroupResult {
     let refusal = jobs.iter().position(|job| job.action.is_err());
     match refusal.map(|at| (at, &jobs[at].action)) {
-        Some((at, Err(refusal))) => Err((
+        Some((at, Err(refusal))) => Err(GroupRefused::new(
             at,
             Outcome::Refused {
                 refusal: refusal.clone(),
                 replayed: false,
             },
         )),
-        _ => Err((0, Outcome::Retry(reason))),
+        _ => Err(GroupRefused::new(0, Outcome::Retry(reason))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A request on its way through the engine.
 
-use super::types::{Kind, Order, Outcome, Refused, Request};
+use super::types::{GroupRefused, Kind, Order, Outcome, Refused, Request};
 use crate::store::directory::Account;
 use crate::store::journal::KeyId;
 use hub_core::{Action, Amount, Operation, OperationId, Version};
@@ -66,7 +66,7 @@ impl Job {
 }
 
 /// How a group of jobs ended: an outcome for each, or the job that refused an atomic group.
-pub(crate) type GroupResult = Result<Vec<Outcome>, (usize, Outcome)>;
+pub(crate) type GroupResult = Result<Vec<Outcome>, GroupRefused>;
 
 /// Jobs that are posted in one batch: a single request, or an atomic batch of transfers.
 #[derive(Debug)]

@@ -142,7 +142,7 @@ impl Engine {
     pub async fn submit(&self, request: Request) -> Outcome {
         let mut outcomes = match self.submit_group(vec![request], false).await {
             Ok(outcomes) => outcomes,
-            Err((_, outcome)) => return outcome,
+            Err(refused) => return *refused.outcome,
         };
         outcomes
             .pop()
@@ -155,7 +155,7 @@ impl Engine {
         &self,
         requests: Vec<Request>,
         atomic: bool,
-    ) -> Result<Vec<Outcome>, (usize, Outcome)> {
+    ) -> Result<Vec<Outcome>, GroupRefused> {
         if atomic {
             return self.submit_group(requests, true).await;
         }
@@ -173,13 +173,14 @@ impl Engine {
             );
             if !dry_run {
                 if !self.in_flight().insert(key.clone()) {
-                    return Err((at, Outcome::Retry(RetryReason::InFlight)));
+                    let outcome = Outcome::Retry(RetryReason::InFlight);
+                    return Err(GroupRefused::new(at, outcome));
                 }
                 keys.push(InFlight { engine: self, key });
             }
             let job = self.prepare(request).await.map_err(|error| {
                 tracing::error!(%error, "accounts can't be read");
-                (at, Outcome::Retry(RetryReason::Internal))
+                GroupRefused::new(at, Outcome::Retry(RetryReason::Internal))
             })?;
             jobs.push(job);
         }
@@ -192,7 +193,7 @@ impl Engine {
     }
 
     async fn enqueue(&self, mut jobs: Vec<Job>, atomic: bool) -> GroupResult {
-        let retry = |reason| Err((0, Outcome::Retry(reason)));
+        let retry = |reason| Err(GroupRefused::new(0, Outcome::Retry(reason)));
         if self.inner.draining.load(Ordering::Relaxed) {
             return retry(RetryReason::Draining);
         }

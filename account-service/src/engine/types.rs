@@ -225,6 +225,25 @@ pub enum Outcome {
     WouldDo(Box<Posted>),
 }
 
+/// Why requests that were to be posted together were not: the first that stood in the way.
+#[derive(Debug, Clone)]
+pub struct GroupRefused {
+    /// Its index among the requests.
+    pub at: usize,
+    /// How it ended.
+    pub outcome: Box<Outcome>,
+}
+
+impl GroupRefused {
+    /// The request at this index ended so.
+    pub fn new(at: usize, outcome: Outcome) -> Self {
+        Self {
+            at,
+            outcome: Box::new(outcome),
+        }
+    }
+}
+
 /// A business refusal. Stored as JSON with the key, so that it can be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {

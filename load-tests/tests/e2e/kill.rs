@@ -36,14 +36,23 @@ async fn killing_any_service_three_times_loses_nothing_and_doubles_nothing() {
         let args = ["import", &day, "--run-id", service, "--verify"];
         // The import borrows nothing of the system, so that it can be restarted meanwhile.
         let mut import = tokio::process::Command::new(load_tests::program("acctl"));
-        for name in ["ACCOUNT_API", "ACCOUNT_API_KEY", "CHAIN_RPC", "TOKEN_ADDRESS", "CHANNELS_ADDRESS"] {
+        for name in [
+            "ACCOUNT_API",
+            "ACCOUNT_API_KEY",
+            "CHAIN_RPC",
+            "TOKEN_ADDRESS",
+            "CHANNELS_ADDRESS",
+        ] {
             import.env(name, system.env(name));
         }
         let import = tokio::spawn(import.args(args).kill_on_drop(true).output());
         for percent in [20, 50, 80] {
             let mark = Instant::now();
             while count(&database, service).await * 100 < all * percent {
-                assert!(mark.elapsed() < PATIENCE, "{service} stands before {percent} %");
+                assert!(
+                    mark.elapsed() < PATIENCE,
+                    "{service} stands before {percent} %"
+                );
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             system.kill9(service).unwrap();

@@ -1,5 +1,11 @@
 //! The whole system from outside: its own stack, the public API, SQL and signals.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod kill;
 mod story;
 mod tamper;

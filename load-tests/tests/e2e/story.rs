@@ -15,18 +15,27 @@ fn day() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_holds_in_both_funding_modes_and_a_wrong_row_fails_it() {
     let system = System::up().await.unwrap();
-    let story = system.acctl(&["story", "--hub-mode", "both"]).await.unwrap();
+    let story = system
+        .acctl(&["story", "--hub-mode", "both"])
+        .await
+        .unwrap();
     assert!(story.status.success(), "{}", printed(&story));
 
     // The last balance row of the day, off by one.
     let day = day();
-    let row = day.lines().rfind(|line| line.contains(",balance,")).unwrap();
+    let row = day
+        .lines()
+        .rfind(|line| line.contains(",balance,"))
+        .unwrap();
     let (head, amount) = row.rsplit_once(',').unwrap();
     let wrong = format!("{head},{}", amount.parse::<u128>().unwrap() + 1);
     let file = system.dir().join("wrong.csv");
     fs::write(&file, day.replace(row, &wrong)).unwrap();
     let file = file.to_str().unwrap();
-    let import = system.acctl(&["import", file, "--run-id", "wrong"]).await.unwrap();
+    let import = system
+        .acctl(&["import", file, "--run-id", "wrong"])
+        .await
+        .unwrap();
     assert_eq!(import.status.code(), Some(1), "{}", printed(&import));
     let line = row.split(',').next().unwrap();
     assert!(printed(&import).contains(line), "{}", printed(&import));
@@ -45,14 +54,22 @@ async fn a_proof_convinces_a_library_of_other_people(system: &System) {
     let channel = payer.body["channel"]["id"].as_str().unwrap();
     let path = format!("/v1/channels/{channel}/states/latest/proof");
     let proof = system.get(&path).await.unwrap();
-    assert_eq!(proof.body["state_typed_data"]["message"]["userBalance"], "999");
+    assert_eq!(
+        proof.body["state_typed_data"]["message"]["userBalance"],
+        "999"
+    );
 
     let foreign = workspace_root().join("load-tests/foreign");
     let check = async |proof: &serde_json::Value| {
         let file = system.dir().join("proof.json");
         fs::write(&file, proof.to_string()).unwrap();
         let mut node = tokio::process::Command::new("node");
-        let done = node.arg("verify.js").arg(&file).current_dir(&foreign).output().await;
+        let done = node
+            .arg("verify.js")
+            .arg(&file)
+            .current_dir(&foreign)
+            .output()
+            .await;
         done.unwrap()
     };
     let accepted = check(&proof.body).await;

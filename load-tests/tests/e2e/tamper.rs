@@ -9,11 +9,14 @@ use std::time::Duration;
 
 const EDIT_ACCOUNT: &str =
     "UPDATE account.heads SET user_balance = user_balance + 1 WHERE channel_id = $1";
-const EDIT_HUB: &str =
-    "UPDATE hub.heads SET user_balance = user_balance + 1 WHERE channel_id = $1";
+const EDIT_HUB: &str = "UPDATE hub.heads SET user_balance = user_balance + 1 WHERE channel_id = $1";
 
 fn channel(account: &Answer) -> ChannelId {
-    account.body["channel"]["id"].as_str().unwrap().parse().unwrap()
+    account.body["channel"]["id"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 async fn edit(database: &PgPool, statement: &'static str, account: &Answer) {
@@ -27,7 +30,10 @@ async fn edit(database: &PgPool, statement: &'static str, account: &Answer) {
 
 /// The breaks of a run started now.
 async fn reconcile(system: &System) -> Vec<Value> {
-    let run = system.post("/v1/reconciliation/runs", json!({})).await.unwrap();
+    let run = system
+        .post("/v1/reconciliation/runs", json!({}))
+        .await
+        .unwrap();
     let path = format!("/v1/reconciliation/runs/{}", run.text("id"));
     for _ in 0..300 {
         let run = system.get(&path).await.unwrap();
@@ -35,7 +41,10 @@ async fn reconcile(system: &System) -> Vec<Value> {
             "running" => tokio::time::sleep(Duration::from_millis(100)).await,
             "failed" => panic!("{run:?}"),
             _ => {
-                let breaks = system.get(&format!("{path}/breaks?limit=100")).await.unwrap();
+                let breaks = system
+                    .get(&format!("{path}/breaks?limit=100"))
+                    .await
+                    .unwrap();
                 return breaks.body["data"].as_array().unwrap().clone();
             }
         }
@@ -52,9 +61,17 @@ fn names(found: &[Value], schema: &str, account: &Answer) -> bool {
 
 async fn is_frozen(system: &System, edited: &Answer, others: &[Answer; 2]) {
     let out = transfer(system, edited, &others[0]).await.unwrap();
-    assert_eq!((out.status.as_u16(), out.code()), (423, "CHANNEL_FROZEN"), "{out:?}");
+    assert_eq!(
+        (out.status.as_u16(), out.code()),
+        (423, "CHANNEL_FROZEN"),
+        "{out:?}"
+    );
     let into = transfer(system, &others[0], edited).await.unwrap();
-    assert_eq!((into.status.as_u16(), into.code()), (423, "CHANNEL_FROZEN"), "{into:?}");
+    assert_eq!(
+        (into.status.as_u16(), into.code()),
+        (423, "CHANNEL_FROZEN"),
+        "{into:?}"
+    );
     let between = transfer(system, &others[0], &others[1]).await.unwrap();
     assert_eq!(between.status.as_u16(), 201, "{between:?}");
 }
@@ -93,8 +110,14 @@ async fn an_edited_balance_freezes_its_channel_only_and_reconciliation_names_the
 
     // Mended by hand, both go on.
     for (statement, account) in [
-        ("UPDATE account.heads SET user_balance = user_balance - 1 WHERE channel_id = $1", &ours),
-        ("UPDATE hub.heads SET user_balance = user_balance - 1 WHERE channel_id = $1", &hubs),
+        (
+            "UPDATE account.heads SET user_balance = user_balance - 1 WHERE channel_id = $1",
+            &ours,
+        ),
+        (
+            "UPDATE hub.heads SET user_balance = user_balance - 1 WHERE channel_id = $1",
+            &hubs,
+        ),
     ] {
         edit(&database, statement, account).await;
         let moved = transfer(&system, account, &others[0]).await.unwrap();
