@@ -87,9 +87,7 @@ fn same_identity(before: &Terms, now: &Terms) -> bool {
 pub(super) async fn load(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Ledger> {
     let mut connection = pool.acquire().await?;
     let mut tx = connection.begin().await?;
-    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        .execute(&mut *tx)
-        .await?;
+    store::snapshot(&mut tx).await?;
     let marks = store::hubs::marks(&mut tx, hub_id).await?;
     let mut ledger = Ledger {
         generation: marks.generation,

@@ -12,6 +12,14 @@ use sqlx::{Row as _, postgres::PgConnection};
 /// A connection, possibly inside a transaction.
 pub type Connection = PgConnection;
 
+/// Makes the transaction that begins read one snapshot.
+pub async fn snapshot(connection: &mut Connection) -> sqlx::Result<()> {
+    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// A column that is not negative by its CHECK.
 fn unsigned(row: &PgRow, column: &str) -> sqlx::Result<u64> {
     Ok(row.try_get::<i64, _>(column)?.cast_unsigned())

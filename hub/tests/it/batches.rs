@@ -344,3 +344,37 @@ async fn fund(hub: &Hub, vault: u128) {
     let event = crate::chain::vault(hub.terms().hub, vault);
     hub.chain_events(event).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_batches_are_signed_and_fit_the_body_limit() {
+    const WIDE: u64 = 4_096;
+    let (_bed, hub, _) = pair(FundingMode::Mint, wide_limits()).await;
+    let mut account = Account::with_ids(hub.terms().clone(), WIDE);
+    account.greet(&hub).await;
+    for half in [0..WIDE / 2, WIDE / 2..WIDE] {
+        let operations: Vec<_> = half.map(|n| account.open(n)).collect();
+        let request = account.propose(operations.clone()).request;
+        let bytes = serde_json::to_vec(&request).unwrap().len();
+        assert!(bytes < 4 << 20, "{bytes}");
+        account.post(&hub, operations).await;
+    }
+    let operations = (0..WIDE).map(|n| account.issue(n, 1_000)).collect();
+    account.post(&hub, operations).await;
+    let mut fates = Vec::new();
+    for round in 0..5 {
+        let operations: Vec<_> = (0..WIDE / 2)
+            .map(|n| account.transfer(n, n + WIDE / 2, 1))
+            .collect();
+        let mut proposed = account.propose(operations);
+        proposed.request.fates = std::mem::take(&mut fates);
+        let bytes = serde_json::to_vec(&proposed.request).unwrap().len();
+        assert!(bytes < 4 << 20, "{bytes}");
+        let start = std::time::Instant::now();
+        let signed = hub.sign_batch(proposed.request.clone()).await.unwrap();
+        println!("round {round}: {bytes} bytes, {:?}", start.elapsed());
+        assert_eq!(signed.depth, 12);
+        fates.push(account.commit(&proposed, &signed));
+    }
+    assert_eq!(account.user_balance(0), 995);
+    assert_eq!(account.user_balance(WIDE - 1), 1_005);
+}

@@ -230,3 +230,41 @@ async fn a_hub_does_not_start_on_the_rows_of_other_keys() {
         Err(hub::engine::StartError::OtherTerms { .. })
     ));
 }
+
+#[tokio::test]
+async fn an_operator_sees_the_fence_and_lifts_it_only_with_a_confirmation() {
+    let (bed, hub, mut account) = pair(FundingMode::Mint, wide_limits()).await;
+    let open = account.open(0);
+    account.post(&hub, vec![open]).await;
+    let newest = BatchMark {
+        batch_id: 9,
+        root: Hash32([1; 32]),
+    };
+    hub.hello(Hello { newest }).await.unwrap();
+    let dir = stack::TempDir::new().unwrap();
+    let arguments = crate::process::arguments(&dir, &bed, &account.terms, 0);
+    let run = |action: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_hub"))
+            .args(&arguments)
+            .arg("fence")
+            .args(action)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(done.stdout).unwrap();
+        (done.status.success(), text)
+    };
+    let (done, text) = run(&["status"]);
+    assert!(done && text.contains("HUB_RESTORED"), "{text}");
+    assert!(
+        text.contains("newest batch a replica named: 9 0x0101"),
+        "{text}"
+    );
+    assert!(!run(&["lift"]).0);
+    assert!(run(&["status"]).1.contains("HUB_RESTORED"));
+    let (done, text) = run(&["lift", "--confirm"]);
+    assert!(done && text.contains("lifted"), "{text}");
+    assert!(run(&["status"]).1.contains("none, the hub signs"));
+    let open = account.open(1);
+    let signed = account.post(&hub, vec![open]).await;
+    assert_eq!(signed.batch_id, 9 + (1 << 32) + 1);
+}

@@ -144,7 +144,12 @@ pub struct Proposed {
 
 impl Account {
     pub fn new(terms: Terms) -> Self {
-        let ids = (0..64)
+        Self::with_ids(terms, 64)
+    }
+
+    /// One with so many channels to name.
+    pub fn with_ids(terms: Terms, count: u64) -> Self {
+        let ids = (0..count)
             .map(|n| params(&terms, n).channel_id(&terms.domain))
             .collect();
         Self {
