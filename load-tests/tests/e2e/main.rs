@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod chain;
 mod kill;
 mod story;
 mod tamper;
