@@ -31,7 +31,7 @@ struct VaultChange {
 /// Makes final what has become so.
 ///
 /// # Errors
-/// [`StepError::Halted`] when a log of a final block can't be right.
+/// As the node and the database fail; then nothing is final that was not.
 pub async fn step(worker: &Worker, lead: Lead) -> Result<(), StepError> {
     let Some(cursor) = cursor::load(&worker.pool).await? else {
         return Ok(());

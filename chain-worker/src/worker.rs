@@ -97,8 +97,9 @@ pub struct Lead {
 pub struct Memory {
     /// When forms of transactions were last handed to the node.
     pub sent: send::LastSent,
-    /// The chain is not what was final: nothing new is signed.
-    pub halted: bool,
+    /// The chain was last found to be the one that was read before. Until then nothing new is
+    /// signed; a node that does not answer decides nothing.
+    pub trusted: bool,
     /// Rounds made.
     pub rounds: u64,
 }
@@ -178,16 +179,23 @@ impl Worker {
     async fn round(&self, lead: Lead, memory: &mut Memory) -> bool {
         let watched = watch::step(self, lead).await;
         let behind = matches!(watched, Ok(true));
+        match &watched {
+            Ok(_) => memory.trusted = true,
+            Err(StepError::Halted(_)) => memory.trusted = false,
+            Err(_) => {}
+        }
         let halted = matches!(watched, Err(StepError::Halted(_)));
+        if halted || memory.trusted {
+            self.metrics.halted.set(i64::from(halted));
+        }
         self.note("watch", watched.map(drop));
-        let finalized = finality::step(self, lead).await;
-        let halted = halted || matches!(finalized, Err(StepError::Halted(_)));
-        self.note("finality", finalized);
-        memory.halted = halted;
-        self.metrics.halted.set(i64::from(halted));
+        if memory.trusted {
+            let finalized = finality::step(self, lead).await;
+            self.note("finality", finalized);
+        }
         let tracked = track::step(self, lead, memory).await;
         self.note("track", tracked);
-        if !halted {
+        if memory.trusted {
             let planned = plan::step(self, lead, memory).await;
             self.note("plan", planned);
         }

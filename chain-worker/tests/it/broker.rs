@@ -19,18 +19,26 @@ async fn a_broker_that_is_killed_loses_nothing() {
         ..Options::default()
     })
     .await;
-    let mut total = 0;
+    // Queues that RabbitMQ 3.10 has made minutes ago may not survive a kill: it writes their names
+    // to disk every three minutes, and in good order at a stop.
+    let server = stack.server(Kind::RabbitMq).unwrap();
+    world
+        .command(&world.order(VAULT_HUB, 100, 0, 1, PAYEE))
+        .await;
+    eventually("paid before", async || world.paid(PAYEE) == [1]).await;
+    server.restart().await.unwrap();
+    let mut total = 1;
     for salt in 1..=12_u8 {
         world
             .command(&world.order(VAULT_HUB, salt, 0, u128::from(salt), PAYEE))
             .await;
         total += u128::from(salt);
         if salt == 6 {
-            stack.server(Kind::RabbitMq).unwrap().kill9();
+            server.kill9();
         }
     }
-    stack.server(Kind::RabbitMq).unwrap().start().await.unwrap();
-    eventually("all paid", async || world.paid(PAYEE).len() == 12).await;
+    server.start().await.unwrap();
+    eventually("all paid", async || world.paid(PAYEE).len() == 13).await;
     assert_eq!(world.balance(PAYEE).await, total);
     let finals: Vec<_> = world
         .told()

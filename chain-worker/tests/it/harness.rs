@@ -82,7 +82,7 @@ pub struct World {
     nudge: Arc<Notify>,
     trigger: Trigger,
     pub anvil: Anvil,
-    pub bed: Testbed,
+    _bed: Testbed,
     pub dir: TempDir,
 }
 
@@ -215,7 +215,7 @@ impl World {
             nudge,
             trigger,
             anvil,
-            bed,
+            _bed: bed,
             dir,
         }
     }
