@@ -7,7 +7,7 @@ use super::{Engine, fates, job, limits};
 use crate::store::journal;
 use crate::store::settlement::{self, DepositLog, Payment, Signable, WithdrawSignatures};
 use chain_messages::{Certainty, Command, Envelope, Event, WithdrawCommand, topology};
-use hub_client::WithdrawRequest;
+use hub_client::{HubError, HubRefusal, WithdrawRequest};
 use hub_core::{Amount, Hash32, OperationId, signature};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -45,8 +45,15 @@ async fn round(
     let now = runtime::clock::now().unix_timestamp().cast_unsigned();
     for order in settlement::fix_terms(&lane.pool, hub_id, now + validity, PAGE).await? {
         let id = order.id;
-        if let Err(error) = sign(engine, lane, order).await {
-            tracing::warn!(%error, withdrawal = %id, "withdrawal not signed yet");
+        match sign(engine, lane, order).await {
+            Ok(()) => {}
+            // The hub has restarted, and no batch has greeted it since.
+            Err(fates::FateError::Hub(HubError::Refused(HubRefusal::Session { .. }))) => {
+                return fates::hello(lane).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, withdrawal = %id, "withdrawal not signed yet");
+            }
         }
     }
     settlement::expire(&lane.pool, hub_id).await?;

@@ -221,3 +221,75 @@ async fn a_log_that_the_artefact_does_not_explain_is_an_error() {
         "{refused:?}"
     );
 }
+
+#[tokio::test]
+async fn the_program_deploys_once_on_a_chain_and_again_on_a_new_one() {
+    let dir = stack::TempDir::new().unwrap();
+    let secret = |name: &str, bytes: [u8; 32]| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.path().join(name);
+        std::fs::write(&path, hex::encode(bytes)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let admin = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+    let admin = secret("admin.key", hex::decode(admin).unwrap().try_into().unwrap());
+    let hubs = [(11, "vault"), (21, "mint")].map(|(operator, mode)| {
+        let file = secret(&format!("{mode}.key"), [operator; 32]);
+        let signer = key(operator + 1).address();
+        format!("--hub={file},{signer},{mode},http://127.0.0.1:1/{mode}")
+    });
+    let file = dir.path().join("deployment.json");
+    let run = async |rpc: String| {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_deploy-contracts"))
+            .args([
+                format!("--rpc={rpc}"),
+                format!("--deployer-key-file={admin}"),
+            ])
+            .arg(format!("--deployment-file={}", file.display()))
+            .args(&hubs)
+            .output()
+            .await
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let written = || -> deploy::Deployment {
+        serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap()
+    };
+    let anvil = Anvil::spawn(AnvilOptions::default()).await.unwrap();
+    let first = run(anvil.rpc_url()).await;
+    let place = written();
+    let node = Node::new(&anvil.rpc_url()).unwrap();
+    let head = node.head().await.unwrap().number;
+    assert_eq!(run(anvil.rpc_url()).await, first);
+    assert_eq!(written(), place);
+    assert_eq!(node.head().await.unwrap().number, head, "nothing was sent");
+    assert!(first.contains(&format!("TOKEN_ADDRESS={}", place.token.checksummed())));
+    let chain = Chain::connect(node, place.token, place.channels)
+        .await
+        .unwrap();
+    let tokens = |whole: u128| Amount::new(whole * 10_u128.pow(18));
+    let vault = chain.hub(key(11).address(), At::Latest).await.unwrap();
+    assert_eq!(
+        (vault.funds, vault.bond),
+        (tokens(1_000_000), tokens(1_000_000))
+    );
+    let mint = chain.hub(key(21).address(), At::Latest).await.unwrap();
+    assert_eq!(
+        (mint.mode, mint.owed),
+        (Some(FundingMode::Mint), Amount::ZERO)
+    );
+    assert_eq!(vault.uri, "http://127.0.0.1:1/vault");
+    drop(anvil);
+
+    let anvil = Anvil::spawn(AnvilOptions::default()).await.unwrap();
+    run(anvil.rpc_url()).await;
+    assert!(
+        written()
+            .exists(&Node::new(&anvil.rpc_url()).unwrap())
+            .await
+            .unwrap()
+    );
+}

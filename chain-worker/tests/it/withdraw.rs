@@ -3,7 +3,7 @@
 use crate::harness::{MINT_HUB, VAULT_HUB, World, eventually};
 use chain::At;
 use chain_messages::{Certainty, Command, Event};
-use hub_core::{Address, Amount, Hash32};
+use hub_core::{Address, Hash32};
 
 const PAYEE: Address = Address([0xaa; 20]);
 
@@ -73,7 +73,7 @@ async fn orders_of_both_modes_are_paid_once_and_everybody_is_told_in_order() {
     })
     .await;
     let told = world.hubs.told("vault");
-    let vaults = told.iter().filter_map(|message| match message.body {
+    let mut vaults = told.iter().filter_map(|message| match message.body {
         Event::VaultChanged { vault, .. } => Some(vault),
         _ => None,
     });
@@ -82,7 +82,7 @@ async fn orders_of_both_modes_are_paid_once_and_everybody_is_told_in_order() {
         .hub(world.params(VAULT_HUB, 1).hub, At::Latest)
         .await
         .unwrap();
-    assert_eq!(vaults.last(), Some(left.funds));
+    assert_eq!(vaults.next_back(), Some(left.funds));
     let mut newest = 0;
     for message in &told {
         match &message.body {
@@ -166,7 +166,6 @@ async fn an_order_the_contract_skips_is_tried_again_and_one_past_its_time_is_not
     let (_, metrics) = world.get("/metrics").await;
     let skipped = "chub_withdrawals_skipped_total{fault=\"wrong_total\"} 1";
     assert!(metrics.contains(skipped), "{metrics}");
-    assert_eq!(Amount::new(15).units(), 15);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
