@@ -23,7 +23,7 @@ const SHOW_EVERY: u64 = 50;
 /// # Errors
 /// As the node and the database fail; what was stored before stays.
 pub async fn step(worker: &Worker, lead: Lead, memory: &mut Memory) -> Result<(), StepError> {
-    expire(worker, lead).await?;
+    drop_decided(worker, lead).await?;
     for hub in &worker.hubs {
         if memory.rounds.is_multiple_of(SHOW_EVERY) {
             show(worker, hub).await?;
@@ -42,11 +42,17 @@ pub async fn step(worker: &Worker, lead: Lead, memory: &mut Memory) -> Result<()
     Ok(())
 }
 
-async fn expire(worker: &Worker, lead: Lead) -> Result<(), StepError> {
+/// What needs no transaction (any more): paid by somebody else, or past its last second.
+async fn drop_decided(worker: &Worker, lead: Lead) -> Result<(), StepError> {
     let head = worker.chain.node().head().await?;
     let mut tx = worker.begin(lead).await?;
-    let expired = commands::expire(&mut tx, head.timestamp, runtime::clock::now()).await?;
+    let now = runtime::clock::now();
+    let paid = commands::drop_paid(&mut tx, now).await?;
+    let expired = commands::expire(&mut tx, head.timestamp, now).await?;
     tx.commit().await?;
+    for _ in 0..paid {
+        worker.count_command("withdraw", "done");
+    }
     for (id, correlation_id) in expired {
         tracing::warn!(correlation_id, command = %id, "a withdrawal expired before it was sent");
         worker.count_command("withdraw", "failed");

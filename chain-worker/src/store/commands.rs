@@ -200,6 +200,21 @@ pub async fn paid(
     Ok(done.rows_affected())
 }
 
+/// Ends the planned withdrawals that a final log shows as paid already: somebody else sent them
+/// before they came here. Returns how many.
+pub async fn drop_paid(db: &mut PgConnection, now: OffsetDateTime) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "UPDATE chain.commands SET status = 3, updated_at = $1
+         WHERE kind = 1 AND status = 1 AND EXISTS (SELECT 1 FROM chain.logs
+            WHERE logs.request_id = commands.request_id AND logs.status = 2
+            AND logs.body ->> 'log' = 'withdrawn')",
+    )
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// A command that was sent.
 #[derive(Debug, Clone)]
 pub struct Sent {

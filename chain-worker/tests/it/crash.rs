@@ -2,7 +2,7 @@
 
 use crate::harness::{Options, VAULT_HUB, World, eventually};
 use crate::proxy::Mode;
-use hub_core::Address;
+use hub_core::{Address, Amount};
 
 const PAYEE: Address = Address([0xbb; 20]);
 const ATTEMPTS: &str = "SELECT count(*) FROM chain.attempts";
@@ -115,5 +115,34 @@ async fn a_transaction_that_waits_gets_higher_fees_and_pays_once() {
     );
     world.mine(true);
     eventually("paid", async || world.paid(PAYEE) == [10]).await;
+    assert_eq!(world.balance(PAYEE).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nonce_that_somebody_else_took_is_given_up_only_when_that_is_final() {
+    let world = World::with(Options {
+        through_proxy: true,
+        ..Options::default()
+    })
+    .await;
+    world.proxy.set(Mode::Swallow);
+    world
+        .command(&world.order(VAULT_HUB, 1, 0, 10, PAYEE))
+        .await;
+    eventually("signed", async || world.proxy.held() > 0).await;
+    // The operator's key is used behind our back, with the nonce that ours has.
+    let foreign = world.wallet(VAULT_HUB).pay(PAYEE, Amount::new(1)).await;
+    let block = foreign.unwrap().block;
+    world.worker.kill9();
+    world.proxy.set(Mode::Pass);
+    world.worker.start().await.unwrap();
+    let displaced = "SELECT count(*) FROM chain.transactions WHERE status = 6";
+    eventually("given up", async || world.count(displaced).await == 1).await;
+    let done = world.count("SELECT final_block FROM chain.cursor").await;
+    assert!(done.unsigned_abs() >= block, "only a final block decides");
+    eventually("paid with another nonce", async || {
+        world.paid(PAYEE) == [10]
+    })
+    .await;
     assert_eq!(world.balance(PAYEE).await, 10);
 }
