@@ -160,7 +160,9 @@ impl System {
     pub async fn acctl(&self, args: &[&str]) -> anyhow::Result<Output> {
         let mut process = tokio::process::Command::new(program("acctl"));
         process.args(args).envs(&self.env).stdin(Stdio::null());
-        process.current_dir(tools::workspace_root()).kill_on_drop(true);
+        process
+            .current_dir(tools::workspace_root())
+            .kill_on_drop(true);
         process.output().await.context("acctl")
     }
 
