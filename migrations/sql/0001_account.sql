@@ -14,10 +14,12 @@ CREATE TABLE account.api_keys (
     revoked_at   timestamptz
 );
 
+-- `fence` says why nothing is signed any more; an operator sets it back to null after a look.
 CREATE TABLE account.hubs (
     hub_id         uuid PRIMARY KEY,
     terms          jsonb NOT NULL,
-    connected_at   timestamptz NOT NULL
+    connected_at   timestamptz NOT NULL,
+    fence          text
 );
 
 -- status: 1 active, 2 frozen, 3 closing, 4 closed. heads.status follows in the same transaction.

@@ -140,8 +140,12 @@ async fn attempt(
     learn(lane, groups, channels, known).await?;
     verdicts.headroom = lane.headroom();
     let mut plan = sealed(lane, groups, known, verdicts)?;
-    let doubtful = doubtful(groups, &plan, known);
-    if !doubtful.is_empty() {
+    // Fresh heads may lead to other refusals. Each round reads channels not read before.
+    loop {
+        let doubtful = doubtful(groups, &plan, known);
+        if doubtful.is_empty() {
+            break;
+        }
         refresh(lane, &doubtful, known).await?;
         plan = sealed(lane, groups, known, verdicts)?;
     }
@@ -251,6 +255,11 @@ async fn learn(
         .map(|job| &job.key)
         .collect();
     known.keys = store::journal::find_keys(&lane.pool, &keys).await?;
+    let resumed: Vec<_> = jobs().filter_map(|job| job.resumes).collect();
+    if !resumed.is_empty() {
+        let waiting = store::journal::still_pending(&lane.pool, &resumed).await?;
+        known.waiting = waiting.into_iter().collect();
+    }
     let (owners, refs): (Vec<_>, Vec<_>) = jobs()
         .filter(|job| job.resumes.is_none())
         .filter_map(|job| Some((job.request.owner, job.request.client_ref.as_deref()?)))
@@ -309,7 +318,7 @@ async fn co_sign(
         }
         (written, Err(refusal)) => {
             abandon(tx).await;
-            let failure = react(lane, refusal, prepared, known, verdicts).await;
+            let failure = react(lane, refusal, &fates, prepared, known, verdicts).await;
             return Err(match (written, failure) {
                 (Err(error), Failure::Again(_)) => forget(error, known),
                 (_, failure) => failure,
@@ -359,7 +368,12 @@ async fn seal(
     let digest = terms.domain.digest(&message);
     if !same || signature::verify(digest, &signed.signature, terms.hub_signer).is_err() {
         abandon(tx).await;
-        lane.raise_fence("the hub signed another root than the one computed here".into());
+        let why = "the hub signed another root than the one computed here";
+        fates::fence(lane, why.into()).await;
+        return Err(Failure::GiveUp(RetryReason::RestoreFence));
+    }
+    if lane.fence().is_some() {
+        abandon(tx).await;
         return Err(Failure::GiveUp(RetryReason::RestoreFence));
     }
     let user_signature = lane.custody.sign(&terms.domain, &message);
@@ -457,6 +471,7 @@ async fn ask(lane: &Lane, request: &BatchRequest) -> Result<SignedBatch, HubErro
 async fn react(
     lane: &Lane,
     error: HubError,
+    sent: &[Fate],
     prepared: &Prepared,
     known: &mut Known,
     verdicts: &mut Verdicts,
@@ -477,15 +492,9 @@ async fn react(
             );
             Failure::Again("version_used")
         }
-        HubRefusal::BaseUnknown { batches } => match fates::load(lane, &batches).await {
-            Ok(true) => Failure::Again("base_unknown"),
-            // The batch is nowhere: this replica's remembered head is no base.
-            Ok(false) => {
-                known.heads.clear();
-                Failure::Again("base_unknown")
-            }
-            Err(error) => error.into(),
-        },
+        HubRefusal::BaseUnknown { batches } => {
+            base_unknown(lane, &batches, sent, prepared, known, verdicts).await
+        }
         HubRefusal::HeadDamaged { channels } => {
             verdicts.frozen.extend(channels);
             Failure::Again("frozen")
@@ -536,6 +545,45 @@ async fn react(
     }
 }
 
+/// The hub doesn't know a base to be co-signed. Usually it only lacks the batch's fate. If it was
+/// told in this very request, the channel itself says why: settled on chain, or lost at the hub.
+async fn base_unknown(
+    lane: &Lane,
+    batches: &[u64],
+    sent: &[Fate],
+    prepared: &Prepared,
+    known: &mut Known,
+    verdicts: &mut Verdicts,
+) -> Failure {
+    let told = |id: &u64| batches.contains(id) && sent.iter().any(|fate| fate.batch_id() == *id);
+    for head in prepared.heads.values().filter(|head| told(&head.batch_id)) {
+        let ours = &head.state;
+        match lane.client.channel(&ours.channel_id).await {
+            Ok(hub) if hub.held.epoch != ours.epoch || hub.held.version < ours.version => {
+                verdicts.frozen.insert(ours.channel_id);
+            }
+            Ok(_) => {}
+            Err(HubError::Refused(HubRefusal::HeadDamaged { .. })) => {
+                verdicts.frozen.insert(ours.channel_id);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the hub does not show a channel");
+                return Failure::GiveUp(RetryReason::HubUnavailable);
+            }
+        }
+    }
+    match fates::load(lane, batches).await {
+        Ok(true) => Failure::Again("base_unknown"),
+        // The batch is nowhere: this replica's remembered head is no base.
+        Ok(false) => {
+            known.heads.clear();
+            known.fresh.clear();
+            Failure::Again("base_unknown")
+        }
+        Err(error) => error.into(),
+    }
+}
+
 /// The hub holds a newer co-signed state than our base. If our row is newer too, the memory of
 /// this replica was stale; if not, acknowledged data is gone.
 async fn behind(lane: &Lane, channel: ChannelId, held: Version, known: &mut Known) -> Failure {
@@ -549,9 +597,10 @@ async fn behind(lane: &Lane, channel: ChannelId, held: Version, known: &mut Know
             Failure::Again("stale")
         }
         Ok(_) => {
-            lane.raise_fence(format!(
+            let why = format!(
                 "the hub holds version {held} of channel {channel}, this database an older one"
-            ));
+            );
+            fates::fence(lane, why).await;
             Failure::GiveUp(RetryReason::RestoreFence)
         }
         Err(error) => error.into(),
@@ -572,6 +621,13 @@ fn rule(
             }
             verdicts.unfunded.extend(operations);
             Failure::Again("headroom")
+        }
+        // The operator's cap is an answer. Anything else passed our own rules: the two sides know
+        // different facts just now, and the same key must be able to try again.
+        name if !operations.is_empty() && name != "ISSUE_LIMIT" => {
+            tracing::warn!(name, "the hub knows otherwise");
+            verdicts.deferred.extend(operations);
+            Failure::Again("hub_differs")
         }
         _ if !operations.is_empty() => {
             let detail = format!("The hub's limit {name} does not allow this. Ask its operator.");

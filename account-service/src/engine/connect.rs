@@ -69,6 +69,7 @@ async fn connect(engine: &Engine, endpoint: &HubEndpoint) -> Result<(), ConnectE
         committed: config.committed.clone(),
     }));
     fates::hello(&lane).await?;
+    fates::read_fence(&lane).await?;
     fates::load_unhanded(&lane).await?;
     let (queue, groups) = mpsc::channel(limits::QUEUE);
     tokio::spawn(lane::run(lane.clone(), groups));

@@ -20,6 +20,8 @@ pub(crate) struct Known {
     pub heads: HashMap<ChannelId, Head>,
     /// Channels whose heads were read for this batch, and not remembered from an earlier one.
     pub fresh: HashSet<ChannelId>,
+    /// Of the issuances to complete, those that still wait.
+    pub waiting: HashSet<Uuid>,
     /// Keys that were used before.
     pub keys: HashMap<KeyId, Existing>,
     /// Client references that were used before.
@@ -35,6 +37,8 @@ pub(crate) struct Known {
 pub(crate) struct Verdicts {
     /// Operations that the hub refuses, with the answer to give.
     pub refused: HashMap<OperationId, Refused>,
+    /// Operations that the hub refuses on facts that may change.
+    pub deferred: HashSet<OperationId>,
     /// Channels whose rows don't match what was signed.
     pub frozen: HashSet<ChannelId>,
     /// Issuances that need funding first.
@@ -165,7 +169,13 @@ impl Decider<'_> {
             return Decision::Answered(replay(job, existing));
         }
         if !self.keys.insert(job.key.clone()) {
-            return Decision::Answered(Outcome::KeyMismatch);
+            // The first is not committed yet; once it is, its hash tells same from other.
+            return Decision::Answered(Outcome::Retry(RetryReason::InFlight));
+        }
+        let completed = |id| !self.known.waiting.contains(&id);
+        if job.resumes.is_some_and(completed) {
+            // Another replica was first.
+            return Decision::Answered(Outcome::Retry(RetryReason::InFlight));
         }
         match self.posted(job) {
             Ok(decision) => decision,
@@ -178,6 +188,10 @@ impl Decider<'_> {
         let operation = job.operation(action);
         if let Some(refusal) = self.verdicts.refused.get(&operation.id) {
             return Err(refusal.clone());
+        }
+        if self.verdicts.deferred.contains(&operation.id) {
+            let retry = Outcome::Retry(RetryReason::HubUnavailable);
+            return Ok(Decision::Answered(retry));
         }
         self.check_uniqueness(job)?;
         self.check_channels(job)?;

@@ -368,7 +368,14 @@ fn a_waiting_issuance_is_not_accepted_a_second_time() {
         unfunded: [OperationId(*job.request.id.as_bytes())].into(),
         ..Verdicts::default()
     };
-    let known = known(&[(1, 0)]);
+    let mut known = known(&[(1, 0)]);
+    let raced = plan(
+        &groups(vec![job.clone()], false),
+        &known,
+        &Verdicts::default(),
+    );
+    assert_eq!(codes(&raced), ["answered"], "another replica completed it");
+    known.waiting.insert(job.request.id);
     let waits = plan(&groups(vec![job.clone()], false), &known, &unfunded);
     assert_eq!(codes(&waits), ["answered"]);
     let goes_on = plan(&groups(vec![job], false), &known, &Verdicts::default());

@@ -3,6 +3,7 @@
 use super::lane::Lane;
 use super::limits;
 use crate::store::batches::{self, StoredFate};
+use crate::store::hubs_write;
 use hub_client::{BatchMark, Fate, FatesRequest, FundingMode, Hello, HubError, JournalEntry};
 use hub_core::Hash32;
 use std::collections::HashMap;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 const JOURNAL_PAGE: u32 = 1_000;
 /// Fates of an earlier run that are read at once; more come with the next scan.
 const UNHANDED_PAGE: i64 = 4_096;
+/// Batches compared below the newest one: minutes of work, more than a failover can lose.
+const LOOK_BACK: u64 = 10_000;
 /// How often the hub's journal is compared with ours.
 const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -56,6 +59,23 @@ pub(crate) async fn load(lane: &Lane, wanted: &[u64]) -> sqlx::Result<bool> {
     Ok(complete)
 }
 
+/// Raises the fence for every replica and for restarts to come; only an operator takes it back.
+pub(crate) async fn fence(lane: &Lane, why: String) {
+    if let Err(error) = hubs_write::fence(&lane.pool, lane.terms.hub_id, &why).await {
+        // The next request meets the same contradiction again.
+        tracing::error!(%error, "the fence is not stored");
+    }
+    lane.raise_fence(why);
+}
+
+/// One replica's fence is everybody's.
+pub(crate) async fn read_fence(lane: &Lane) -> sqlx::Result<()> {
+    if let Some(why) = hubs_write::read_fence(&lane.pool, lane.terms.hub_id).await? {
+        lane.raise_fence(why);
+    }
+    Ok(())
+}
+
 /// Notes that the hub has these fates now.
 pub(crate) fn handed(lane: &Lane, fates: &[Fate]) {
     lane.forget_fates(fates);
@@ -87,7 +107,9 @@ async fn greet(lane: &Lane) -> Result<hub_client::Welcome, FateError> {
 /// A batch that the hub holds with our signature and that is not here was acknowledged and is
 /// lost: only an operator can go on.
 async fn check_not_behind(lane: &Lane, hub_newest: u64) -> Result<(), FateError> {
-    let (mut after, _) = batches::newest(&lane.pool, lane.terms.hub_id).await?;
+    let (newest, _) = batches::newest(&lane.pool, lane.terms.hub_id).await?;
+    // Newer batches may lie above a hole.
+    let mut after = newest.saturating_sub(LOOK_BACK);
     while after < hub_newest {
         let page = lane.client.journal(after, JOURNAL_PAGE).await?;
         let Some(last) = page.last() else { break };
@@ -98,10 +120,11 @@ async fn check_not_behind(lane: &Lane, hub_newest: u64) -> Result<(), FateError>
         let ids: Vec<_> = committed.map(|entry| entry.batch_id).collect();
         let here = batches::read(&lane.pool, lane.terms.hub_id, &ids).await?;
         if here.len() < ids.len() {
-            lane.raise_fence(format!(
+            let why = format!(
                 "the hub holds our signature on batches up to {after} that this database \
                  doesn't have; restore a newer backup, or import the states"
-            ));
+            );
+            fence(lane, why).await;
         }
     }
     Ok(())
@@ -174,6 +197,7 @@ async fn scan(
     lane: &Lane,
     unresolved: &mut HashMap<u64, (Instant, Hash32)>,
 ) -> Result<(), FateError> {
+    read_fence(lane).await?;
     let page = lane.client.journal(lane.low_water(), JOURNAL_PAGE).await?;
     let open: Vec<&JournalEntry> = page.iter().filter(|entry| entry.fate.is_none()).collect();
     let ids: Vec<_> = open.iter().map(|entry| entry.batch_id).collect();

@@ -24,10 +24,10 @@ const FUNDING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs until the lane drains.
 pub(super) async fn run(engine: Engine, lane: Arc<Lane>) {
-    let mut asked = None;
+    let mut progress = Progress::default();
     while !lane.draining.load(Ordering::Relaxed) {
         if lane.fence().is_none()
-            && let Err(error) = round(&engine, &lane, &mut asked).await
+            && let Err(error) = round(&engine, &lane, &mut progress).await
         {
             tracing::warn!(%error, "settlement round failed");
         }
@@ -35,15 +35,35 @@ pub(super) async fn run(engine: Engine, lane: Arc<Lane>) {
     }
 }
 
+/// What is remembered from one round to the next. What can't be posted now must not hide what
+/// can: each list is gone through page by page, and then from its beginning.
+#[derive(Default)]
+struct Progress {
+    funding_asked: Option<Instant>,
+    refunds_after: Uuid,
+    deposits_after: Uuid,
+}
+
+/// Where the next page begins.
+fn next_page(page: &[(Uuid, Uuid, Amount)]) -> Uuid {
+    let full = i64::try_from(page.len()) == Ok(PAGE);
+    page.last()
+        .filter(|_| full)
+        .map(|(id, ..)| *id)
+        .unwrap_or_default()
+}
+
 async fn round(
     engine: &Engine,
     lane: &Arc<Lane>,
-    asked: &mut Option<Instant>,
+    progress: &mut Progress,
 ) -> Result<(), fates::FateError> {
     let hub_id = lane.terms.hub_id;
-    let validity = engine.inner.config.withdraw_validity_s;
-    let now = runtime::clock::now().unix_timestamp().cast_unsigned();
-    for order in settlement::fix_terms(&lane.pool, hub_id, now + validity, PAGE).await? {
+    let validity = settlement::Validity {
+        now: runtime::clock::now().unix_timestamp().cast_unsigned(),
+        seconds: engine.inner.config.withdraw_validity_s,
+    };
+    for order in settlement::fix_terms(&lane.pool, hub_id, validity, PAGE).await? {
         let id = order.id;
         match sign(engine, lane, order).await {
             Ok(()) => {}
@@ -57,15 +77,21 @@ async fn round(
         }
     }
     settlement::expire(&lane.pool, hub_id).await?;
-    for (withdrawal, ..) in settlement::refundable(&lane.pool, hub_id, PAGE).await? {
+    let after = progress.refunds_after;
+    let page = settlement::refundable(&lane.pool, hub_id, PAGE, after).await?;
+    progress.refunds_after = next_page(&page);
+    for (withdrawal, ..) in page {
         let order = Order::Refund { withdrawal };
         system(engine, format!("refund:{withdrawal}"), order).await;
     }
-    for (deposit, ..) in settlement::uncredited(&lane.pool, hub_id, PAGE).await? {
+    let after = progress.deposits_after;
+    let page = settlement::uncredited(&lane.pool, hub_id, PAGE, after).await?;
+    progress.deposits_after = next_page(&page);
+    for (deposit, ..) in page {
         let order = Order::Deposit { deposit };
         system(engine, format!("deposit:{deposit}"), order).await;
     }
-    complete_pending(engine, lane, asked).await
+    complete_pending(engine, lane, &mut progress.funding_asked).await
 }
 
 /// Posts an order of the system's own; what is refused now is tried again with the next round.
@@ -323,6 +349,7 @@ pub async fn handle_event(engine: &Engine, message: &Envelope<Event>) -> Result<
             channel_id, epoch, ..
         } => {
             tracing::warn!(channel = %channel_id, epoch, "channel settled on chain");
+            settlement::close_settled(&mut tx, *channel_id, *epoch).await?;
         }
     }
     tx.commit().await

@@ -267,13 +267,16 @@ pub async fn lock(connection: &mut PgConnection, wanted: Lookup) -> sqlx::Result
     let row = sqlx::query(
         "SELECT a.status, a.version,
             EXISTS (SELECT 1 FROM account.withdrawals w WHERE w.account_id = a.id AND w.status < 5) AS paying,
-            EXISTS (SELECT 1 FROM account.deposits d WHERE d.account_id = a.id AND d.status < 3) AS receiving
+            EXISTS (SELECT 1 FROM account.deposits d WHERE d.account_id = a.id AND d.status < 3) AS receiving,
+            EXISTS (SELECT 1 FROM account.operations o WHERE o.payee = a.id AND o.outcome = 3) AS awaiting
          FROM account.accounts a WHERE a.id = $1 FOR UPDATE",
     )
     .bind(wanted.id)
     .fetch_one(connection)
     .await?;
-    let under_way = row.try_get::<bool, _>("paying")? || row.try_get::<bool, _>("receiving")?;
+    let under_way = row.try_get::<bool, _>("paying")?
+        || row.try_get::<bool, _>("receiving")?
+        || row.try_get::<bool, _>("awaiting")?;
     Ok(Some(Locked {
         status: AccountStatus::from_stored(row.try_get("status")?),
         version: row.try_get::<i64, _>("version")?.cast_unsigned(),

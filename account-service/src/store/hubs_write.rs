@@ -4,6 +4,7 @@ use hub_client::Terms;
 use sqlx::PgPool;
 use sqlx::types::Json;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// Notes a hub's terms as they are now.
 pub async fn upsert(pool: &PgPool, terms: &Terms, now: OffsetDateTime) -> sqlx::Result<()> {
@@ -17,4 +18,23 @@ pub async fn upsert(pool: &PgPool, terms: &Terms, now: OffsetDateTime) -> sqlx::
     .execute(pool)
     .await
     .map(drop)
+}
+
+/// Stores why nothing is signed any more. The first reason stays until an operator clears it.
+pub async fn fence(pool: &PgPool, hub_id: Uuid, why: &str) -> sqlx::Result<()> {
+    sqlx::query("UPDATE account.hubs SET fence = coalesce(fence, $2) WHERE hub_id = $1")
+        .bind(hub_id)
+        .bind(why)
+        .execute(pool)
+        .await
+        .map(drop)
+}
+
+/// Why nothing is signed, if so.
+pub async fn read_fence(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT fence FROM account.hubs WHERE hub_id = $1")
+        .bind(hub_id)
+        .fetch_optional(pool)
+        .await
+        .map(Option::flatten)
 }

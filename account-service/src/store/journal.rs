@@ -349,3 +349,11 @@ pub async fn pending(
         })
         .collect()
 }
+
+/// Which of these issuances still wait for funding.
+pub async fn still_pending(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("SELECT id FROM account.operations WHERE id = ANY($1) AND outcome = 3")
+        .bind(ids)
+        .fetch_all(pool)
+        .await
+}

@@ -70,12 +70,23 @@ pub struct Signable {
     pub correlation_id: String,
 }
 
+/// How long what is signed now may be executed.
+#[derive(Debug, Clone, Copy)]
+pub struct Validity {
+    /// Unix seconds, by our clock.
+    pub now: u64,
+    /// Seconds.
+    pub seconds: u64,
+}
+
 /// Fixes the terms of signable orders (previous total and expiry) where that is not done yet,
 /// and returns them. What is fixed here is never changed, so every try signs the same content.
+/// The expiry counts from now or from the chain's final time, whichever is later: a chain ahead
+/// of our clock must not make terms that are past already.
 pub async fn fix_terms(
     pool: &PgPool,
     hub_id: Uuid,
-    valid_until: u64,
+    validity: Validity,
     limit: i64,
 ) -> sqlx::Result<Vec<Signable>> {
     sqlx::query(
@@ -91,19 +102,22 @@ pub async fn fix_terms(
             WHERE w.status = 1 AND w.prev_total IS NULL AND NOT w.cancelled
             ORDER BY n.id LIMIT $3
          )
-         UPDATE account.withdrawals w SET prev_total = first.executed, valid_until = $2
+         UPDATE account.withdrawals w SET prev_total = first.executed, valid_until = $4 + greatest($2,
+            coalesce((SELECT m.final_timestamp FROM account.chain_marks m WHERE m.hub_id = $1), 0))
          FROM first WHERE w.id = first.id AND w.status = 1 AND w.prev_total IS NULL
            AND NOT w.cancelled",
     )
     .bind(hub_id)
-    .bind(valid_until.cast_signed())
+    .bind(validity.now.cast_signed())
     .bind(limit)
+    .bind(validity.seconds.cast_signed())
     .execute(pool)
     .await?;
     let rows = sqlx::query(
         "SELECT id, account_id, channel_id, epoch, amount, to_address, prev_total, valid_until, correlation_id
          FROM account.withdrawals
-         WHERE hub_id = $1 AND status = 1 AND prev_total IS NOT NULL ORDER BY id LIMIT $2",
+         WHERE hub_id = $1 AND status = 1 AND prev_total IS NOT NULL AND NOT expired
+         ORDER BY id LIMIT $2",
     )
     .bind(hub_id)
     .bind(limit)
@@ -281,6 +295,30 @@ pub async fn set_deposits(
     .map(drop)
 }
 
+/// Ends an account whose channel's epoch was settled on chain; head first, as the engine locks.
+pub async fn close_settled(
+    connection: &mut PgConnection,
+    channel: ChannelId,
+    epoch: u32,
+) -> sqlx::Result<()> {
+    let done =
+        sqlx::query("UPDATE account.heads SET status = 3 WHERE channel_id = $1 AND epoch <= $2")
+            .bind(PgChannelId(channel))
+            .bind(epoch.cast_signed())
+            .execute(&mut *connection)
+            .await?;
+    if done.rows_affected() == 1 {
+        sqlx::query(
+            "UPDATE account.accounts SET status = 4, version = version + 1
+             WHERE channel_id = $1 AND status <> 4",
+        )
+        .bind(PgChannelId(channel))
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
 /// A deposit log of a known channel.
 #[derive(Debug, Clone, Copy)]
 pub struct DepositLog {
@@ -316,7 +354,7 @@ pub async fn note_deposit(
          FROM account.accounts a WHERE a.channel_id = $2
          ON CONFLICT (block_hash, log_index) DO UPDATE
          SET status = excluded.status, updated_at = excluded.updated_at
-         WHERE account.deposits.status < 3 OR (account.deposits.status = 4 AND excluded.status < 3)",
+         WHERE account.deposits.status = 1 OR (account.deposits.status = 4 AND excluded.status < 3)",
     )
     .bind(id)
     .bind(PgChannelId(log.channel))
@@ -333,19 +371,21 @@ pub async fn note_deposit(
     .map(drop)
 }
 
-/// Final deposits that are not credited, oldest first: id, account, amount.
+/// Final deposits that are not credited, oldest first behind `after`: id, account, amount.
 pub async fn uncredited(
     pool: &PgPool,
     hub_id: Uuid,
     limit: i64,
+    after: Uuid,
 ) -> sqlx::Result<Vec<(Uuid, Uuid, Amount)>> {
     amounts(
         sqlx::query(
             "SELECT id, account_id, amount FROM account.deposits
-             WHERE hub_id = $1 AND status = 2 ORDER BY id LIMIT $2",
+             WHERE hub_id = $1 AND status = 2 AND id > $3 ORDER BY id LIMIT $2",
         )
         .bind(hub_id)
         .bind(limit)
+        .bind(after)
         .fetch_all(pool)
         .await?,
     )
@@ -408,20 +448,23 @@ pub async fn expire(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Expired orders that are not refunded, oldest first: id, account, amount.
+/// Expired or cancelled orders that are not refunded, oldest first behind `after`: id, account,
+/// amount.
 pub async fn refundable(
     pool: &PgPool,
     hub_id: Uuid,
     limit: i64,
+    after: Uuid,
 ) -> sqlx::Result<Vec<(Uuid, Uuid, Amount)>> {
     amounts(
         sqlx::query(
             "SELECT id, account_id, amount FROM account.withdrawals
-             WHERE hub_id = $1 AND status < 5 AND (expired OR cancelled)
+             WHERE hub_id = $1 AND status < 5 AND (expired OR cancelled) AND id > $3
              ORDER BY id LIMIT $2",
         )
         .bind(hub_id)
         .bind(limit)
+        .bind(after)
         .fetch_all(pool)
         .await?,
     )

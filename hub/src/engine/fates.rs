@@ -211,7 +211,15 @@ impl Core {
     ) -> Result<(), Fault> {
         let states = store::journal::states(tx, self.hub_id(), batch_id).await?;
         let channels: Vec<_> = states.iter().map(|state| state.channel_id).collect();
-        let heads = self.heads(tx, ledger, &channels).await?;
+        // An edited row freezes its own channel; the fate of its batch is a fact all the same.
+        let (heads, edited) = self.intact_heads(tx, ledger, &channels).await?;
+        if !edited.is_empty() {
+            tracing::error!(
+                ?edited,
+                batch_id,
+                "edited heads are left out of a committed batch"
+            );
+        }
         for state in states {
             let Some(head) = heads.get(&state.channel_id) else {
                 continue;
@@ -242,22 +250,36 @@ impl Core {
         ledger: &mut Ledger,
         channels: &[ChannelId],
     ) -> Result<HashMap<ChannelId, Head>, Fault> {
+        let (heads, edited) = self.intact_heads(tx, ledger, channels).await?;
+        if edited.is_empty() {
+            Ok(heads)
+        } else {
+            Err(damaged(edited).into())
+        }
+    }
+
+    /// Heads that are intact, and the channels of those that were edited.
+    async fn intact_heads(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        ledger: &mut Ledger,
+        channels: &[ChannelId],
+    ) -> Result<(HashMap<ChannelId, Head>, Vec<ChannelId>), Fault> {
         let missing = ledger.missing(channels.iter().copied());
         let mut heads: HashMap<_, _> = channels
             .iter()
             .filter_map(|channel| Some((*channel, *ledger.heads.get(channel)?)))
             .collect();
+        let mut edited = Vec::new();
         if !missing.is_empty() {
             let loaded = store::heads::load(tx, self.hub_id(), &missing).await?;
-            if !loaded.damaged.is_empty() {
-                return Err(damaged(loaded.damaged).into());
-            }
+            edited = loaded.damaged;
             for head in loaded.intact {
                 ledger.remember(head);
                 heads.insert(head.signed.channel_id, head);
             }
         }
-        Ok(heads)
+        Ok((heads, edited))
     }
 }
 

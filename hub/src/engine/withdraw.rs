@@ -53,14 +53,18 @@ impl Core {
             kept => kept?,
         }
         tx.commit().await?;
+        let final_timestamp = ledger.chain.timestamp;
         let facts = ledger
             .facts
             .entry(withdraw.channel_id)
             .or_insert_with(|| no_facts(withdraw.epoch));
-        facts.open = Some(OpenWithdraw {
-            amount: withdraw.amount,
-            valid_until: withdraw.valid_until,
-        });
+        // A replay of one that expired must not hide a newer one.
+        if withdraw.valid_until >= final_timestamp {
+            facts.open = Some(OpenWithdraw {
+                amount: withdraw.amount,
+                valid_until: withdraw.valid_until,
+            });
+        }
         self.parts.metrics.withdraws.inc();
         let signature = self.parts.signer.sign(&self.parts.terms.domain, withdraw);
         Ok(WithdrawSigned { signature })
