@@ -104,9 +104,6 @@ pub fn is_third_party(path: &str) -> bool {
     path.split('/').any(|part| part == "node_modules")
 }
 
-/// Folders that were tracked when the rule came. The list only shrinks.
-const KNOWN: [&str; 1] = ["load-tests/foreign/node_modules"];
-
 /// Files of others are downloaded, never tracked.
 pub fn third_party(paths: &[String]) -> Vec<Violation> {
     let mut folders: Vec<_> = paths
@@ -114,7 +111,6 @@ pub fn third_party(paths: &[String]) -> Vec<Violation> {
         .filter(|path| is_third_party(path))
         .filter_map(|path| path.split_once("node_modules"))
         .map(|(before, _)| format!("{before}node_modules"))
-        .filter(|folder| !KNOWN.contains(&folder.as_str()))
         .collect();
     folders.dedup();
     let message =
