@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::Value;
 use sqlx::PgPool;
-use stack::{Record, TempDir, tools};
+use stack::{Ports, Record, TempDir, tools};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -50,6 +50,9 @@ impl Answer {
 impl System {
     /// Starts a system on ports of its own.
     pub async fn up() -> anyhow::Result<Self> {
+        // Two that start at once could choose one port before either has taken it.
+        static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _starting = STARTING.lock().await;
         let mut system = Self {
             dir: TempDir::new()?,
             env: HashMap::new(),
@@ -58,6 +61,9 @@ impl System {
                 .no_proxy()
                 .build()?,
         };
+        // Free ports instead of the usual ones: other test processes run meanwhile, and a
+        // developer's own stack may.
+        Ports::free()?.save(&system.dir.path().join("ports.env"))?;
         system.restart().await?;
         Ok(system)
     }
