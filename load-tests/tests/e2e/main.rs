@@ -14,6 +14,7 @@ mod tamper;
 use load_tests::{Answer, System};
 use serde_json::json;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 /// What a program printed, for a failing test's message.
 fn printed(output: &Output) -> String {
@@ -24,13 +25,22 @@ fn printed(output: &Output) -> String {
     )
 }
 
+/// Longest that a first issuance may wait: a new system's vault counts once it is final.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Opens an account of the vault hub and credits it.
 async fn funded(system: &System, amount: &str) -> anyhow::Result<Answer> {
     let account = system.post("/v1/accounts", json!({})).await?;
     if amount != "0" {
         let order = json!({"account_id": account.text("id"), "amount": amount});
-        let issued = system.post("/v1/issuances", order).await?;
-        assert_eq!(issued.text("status"), "completed", "{issued:?}");
+        let mut issued = system.post("/v1/issuances", order).await?;
+        let path = format!("/v1/issuances/{}", issued.text("id"));
+        let begun = Instant::now();
+        while issued.text("status") != "completed" {
+            assert!(begun.elapsed() < PATIENCE, "{issued:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            issued = system.get(&path).await?;
+        }
     }
     Ok(account)
 }
