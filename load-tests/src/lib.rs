@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A running system that ends with this value.
 pub struct System {
@@ -105,9 +105,15 @@ impl System {
 
     /// SIGKILL to one process of ours, by its name in the run directory.
     pub fn kill9(&self, name: &str) -> anyhow::Result<()> {
+        const LIMIT: Duration = Duration::from_secs(10);
         let record = Record::load(&self.dir.path().join("run"), name)
             .with_context(|| format!("{name} does not run"))?;
         record.identity.signal_tree(Signal::KILL);
+        let begun = Instant::now();
+        while record.identity.is_alive() {
+            ensure!(begun.elapsed() < LIMIT, "{name} survives SIGKILL");
+            std::thread::sleep(Duration::from_millis(2));
+        }
         Ok(())
     }
 

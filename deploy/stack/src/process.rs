@@ -56,13 +56,14 @@ impl Identity {
         self.is_alive() && pidfd_send_signal(&descriptor, signal).is_ok()
     }
 
-    /// Sends a signal to the process and to everything it has started.
-    pub fn signal_tree(&self, signal: Signal) {
+    /// Sends a signal to the process and to everything it has started, which is returned.
+    pub fn signal_tree(&self, signal: Signal) -> Vec<Self> {
         let descendants = self.descendants();
         self.signal(signal);
         for process in &descendants {
             process.signal(signal);
         }
+        descendants
     }
 
     /// Waits until the process has ended; false when it has not by then.

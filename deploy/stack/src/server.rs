@@ -127,9 +127,11 @@ impl Server {
         let Some(identity) = self.identity() else {
             return;
         };
-        identity.signal_tree(Signal::KILL);
+        // PostgreSQL does not start again while one of its old processes holds its shared memory.
+        let mut dying = identity.signal_tree(Signal::KILL);
+        dying.push(identity);
         let deadline = Instant::now() + KILL_LIMIT;
-        while identity.is_alive() && Instant::now() < deadline {
+        while dying.iter().any(Identity::is_alive) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
         self.forget();
