@@ -8,10 +8,13 @@
 //! * [`merkle`]: the tree that lets one signature cover a batch of states;
 //! * [`fold`]: the machine: operations in, new states or a [`Refusal`] out;
 //! * [`rules`]: what must hold before either side signs, checked independently of the machine;
+//! * [`settlement`]: who gets what when an epoch ends, as the contract computes it;
+//! * [`dispute`]: what the contract does with a channel, as pure transitions;
 //! * [`proof`]: the file with which anybody checks a co-signed state offline.
 
 pub mod amount;
 pub mod bytes;
+pub mod dispute;
 pub mod eip712;
 pub mod encoding;
 pub mod fold;
@@ -20,6 +23,7 @@ pub mod merkle;
 pub mod operation;
 pub mod proof;
 pub mod rules;
+pub mod settlement;
 pub mod signature;
 pub mod types;
 
