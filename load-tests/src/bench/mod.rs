@@ -1,0 +1,111 @@
+//! The benchmarks: a peer, a plain double-entry ledger in the same server, and ours in turn.
+
+mod bed;
+mod machine;
+mod measure;
+mod peer;
+mod report;
+mod scenarios;
+
+pub use bed::Bed;
+pub use measure::Round;
+pub use report::Report;
+
+use anyhow::ensure;
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Single transfers over HTTP, accounts chosen evenly (P1).
+    Single,
+    /// Transfer batches (P2).
+    Batch,
+    /// Every transfer pays the same account (P3).
+    Hot,
+    /// Opening accounts, many at once and one by one (P5).
+    Open,
+}
+
+/// Measures the speed of the system beside a plain ledger in the same Postgres.
+///
+/// Starts servers and services of its own, on free ports, from the programs beside this one.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "bench", max_term_width = 100)]
+pub struct Args {
+    /// What to measure; each of them in every round.
+    #[arg(value_enum, required = true)]
+    pub scenarios: Vec<Scenario>,
+    /// Accounts to choose from.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(16..=10_000_000))]
+    pub accounts: u32,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Seconds of load before each measurement.
+    #[arg(long, default_value_t = 3)]
+    pub warm: u64,
+    /// Rounds; medians count.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Kept connections that send one request after the other.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub connections: u32,
+    /// Transfers of a transfer batch.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub batch: u32,
+    /// Connections that send transfer batches or openings of many accounts.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub batch_connections: u32,
+    /// Transfer batches in which each item stands for itself, instead of all or none.
+    #[arg(long)]
+    pub independent: bool,
+    /// Seconds for each number of pgbench's clients; 0 leaves the peer out.
+    #[arg(long, default_value_t = 5)]
+    pub peer_seconds: u64,
+    /// Leave the reconciliation at the end out.
+    #[arg(long)]
+    pub no_reconciliation: bool,
+    /// Where the system's data is, `.local/bench` of the checkout when not given.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Go on with the data that an earlier run has left there, and leave it there again.
+    #[arg(long)]
+    pub keep: bool,
+    /// Write the results to FILE.md and FILE.json as well.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Measure a build without optimisation too: it shows that the benchmark works, nothing else.
+    #[arg(long)]
+    pub unoptimised: bool,
+}
+
+impl Args {
+    fn measured(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    fn warm_up(&self) -> Duration {
+        Duration::from_secs(self.warm)
+    }
+}
+
+/// Runs the benchmarks and returns their results.
+pub async fn run(args: &Args) -> anyhow::Result<Report> {
+    ensure!(
+        !cfg!(debug_assertions) || args.unoptimised,
+        "this build is not optimised: use cargo run --release, or say --unoptimised"
+    );
+    let mut bed = Bed::up(args).await?;
+    let mut report = Report::begin(args, &bed).await?;
+    bed.fill(args.accounts).await?;
+    let result = scenarios::all(args, &mut bed, &mut report).await;
+    let end = match result {
+        Ok(()) => report.finish(args, &bed).await,
+        Err(error) => Err(error),
+    };
+    bed.down(args).await?;
+    end.map(|()| report)
+}

@@ -1,0 +1,105 @@
+//! What is measured, in turn, round after round.
+
+use super::report::{Line, Report};
+use super::{Args, Bed, Scenario, measure, peer};
+use crate::generator::{AccountBatches, TransferBatches, Transfers};
+use crate::store;
+
+/// Measures everything asked for.
+pub async fn all(args: &Args, bed: &mut Bed, report: &mut Report) -> anyhow::Result<()> {
+    if args.peer_seconds > 0 {
+        let url = bed.system.env("DATABASE_URL");
+        store::make_peer(url, i64::from(args.accounts)).await?;
+    }
+    for round in 1..=args.rounds {
+        if args.peer_seconds > 0 {
+            peer_round(args, bed, report).await?;
+        }
+        for scenario in &args.scenarios {
+            eprintln!("round {round} of {}: {scenario:?}", args.rounds);
+            one(args, bed, report, *scenario, round).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn peer_round(args: &Args, bed: &Bed, report: &mut Report) -> anyhow::Result<()> {
+    let url = bed.system.env("DATABASE_URL");
+    let accounts = usize::try_from(args.accounts)?;
+    let mut rates = Vec::new();
+    for clients in peer::CLIENTS {
+        store::checkpoint(&bed.pool).await?;
+        rates.push((
+            clients,
+            peer::run(url, accounts, clients, args.peer_seconds).await?,
+        ));
+    }
+    eprintln!("peer: {rates:?}");
+    report.peer.push(rates);
+    Ok(())
+}
+
+async fn one(
+    args: &Args,
+    bed: &mut Bed,
+    report: &mut Report,
+    scenario: Scenario,
+    round: u32,
+) -> anyhow::Result<()> {
+    let transfers = Transfers::uniform(&bed.accounts, u64::from(round));
+    match scenario {
+        Scenario::Single => {
+            let load = bed.load(args.connections)?;
+            let what = format!("single transfers, {} connections", args.connections);
+            let found = measure::run(args, bed, load, transfers, 1).await?;
+            report.add(Line::of("P1", what), found);
+        }
+        Scenario::Hot => {
+            let hot = Transfers {
+                hot_payee: true,
+                ..transfers
+            };
+            let load = bed.load(args.connections)?;
+            let what = format!("one hot merchant, {} connections", args.connections);
+            let found = measure::run(args, bed, load, hot, 1).await?;
+            report.add(Line::of("P3", what), found);
+        }
+        Scenario::Batch => {
+            let orders = TransferBatches {
+                transfers,
+                size: u64::from(args.batch),
+                atomic: !args.independent,
+            };
+            let load = bed.load(args.batch_connections)?;
+            let mode = if args.independent {
+                "independent"
+            } else {
+                "atomic"
+            };
+            let what = format!(
+                "{mode} transfer batches of {}, {} connections",
+                args.batch, args.batch_connections
+            );
+            let found = measure::run(args, bed, load, orders, args.batch).await?;
+            report.add(Line::of("P2", what), found);
+        }
+        Scenario::Open => {
+            let load = bed.load(args.batch_connections)?;
+            let many = AccountBatches::new(&bed.hub, usize::try_from(args.batch)?);
+            let what = format!(
+                "opening {} accounts at once, {} connections",
+                args.batch, args.batch_connections
+            );
+            let found = measure::run(args, bed, load, many, args.batch).await?;
+            report.add(Line::of("P5", what), found);
+            let load = bed.load(args.connections)?;
+            let what = format!(
+                "opening accounts one by one, {} connections",
+                args.connections
+            );
+            let found = measure::run(args, bed, load, bed.openings(), 1).await?;
+            report.add(Line::of("P5", what), found);
+        }
+    }
+    Ok(())
+}
