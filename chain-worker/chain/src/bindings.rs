@@ -53,6 +53,81 @@ sol! {
             bytes hubSignature;
             bytes userSignature;
         }
+        struct StateBatch {
+            bytes32 root;
+            uint8 depth;
+            uint64 batchId;
+            bytes32 prevRoot;
+            address hub;
+        }
+        struct Attestation {
+            StateBatch batch;
+            uint256 leafIndex;
+            bytes32[] siblings;
+            bytes signature;
+        }
+        struct CoSigned {
+            State state;
+            Attestation hub;
+            Attestation user;
+        }
+        struct Dispute {
+            bytes32 stateHash;
+            uint48 version;
+            uint48 closedVersion;
+            uint128 creditMax;
+            bool penalized;
+            address bountyTo;
+        }
+        struct CloseIntent {
+            uint40 validUntil;
+            bytes signature;
+        }
+        struct Credit {
+            uint128 cumulative;
+            bytes signature;
+        }
+        struct Lock {
+            bytes32 id;
+            uint8 kind;
+            bool userPays;
+            uint96 amount;
+            uint40 expiry;
+            bytes32 condition;
+            uint64 total;
+        }
+        struct LockList {
+            Lock[] locks;
+            uint256 reserve;
+            uint256 short;
+        }
+        struct Evidence {
+            State state;
+            Attestation attestation;
+            uint48 revokedVersion;
+            bytes revoke;
+        }
+        struct CoopSettlement {
+            uint128 withdrawn;
+            uint128 deposited;
+            uint96 userAmount;
+            uint40 validUntil;
+            bytes hubSignature;
+            bytes userSignature;
+        }
+        struct Meter {
+            address signer;
+            bytes32 terms;
+            uint64 delivered;
+            bytes signature;
+        }
+        struct Cheque {
+            address signer;
+            bytes32 terms;
+            address beneficiary;
+            uint128 cumulative;
+            bytes signature;
+        }
         struct HubRules {
             uint8 mode;
             uint32 minChallengePeriod;
@@ -85,13 +160,52 @@ sol! {
         function fundVault(address hub, uint256 amount) external;
         function allowMint(address hub, uint256 amount) external;
         function deposit(ChannelParams params, uint256 amount) external;
+        function withdraw(Withdrawal item) external;
         function batchWithdraw(Withdrawal[] items) external returns (uint256 paid);
+        function batchCollateral(bytes32[] channelIds, uint96[] amounts) external;
+        function batch(bytes[] calls) external returns (uint256 done);
+        function close(
+            ChannelParams params, CoSigned posted, CloseIntent intent, Credit credit
+        ) external;
+        function challenge(ChannelParams params, Dispute dispute, CoSigned newer) external;
+        function addCredit(ChannelParams params, Dispute dispute, Credit credit) external;
+        function penalize(
+            ChannelParams params, uint32 epoch, Dispute dispute, Evidence evidence
+        ) external;
+        function acceptClose(
+            ChannelParams params, Dispute dispute, State state, bytes signature
+        ) external;
+        function settle(ChannelParams params, Dispute dispute, State state) external;
+        function coopSettle(ChannelParams params, CoopSettlement agreement) external;
+        function proveEquivocation(
+            ChannelParams params, State first, Attestation firstByHub,
+            State second, Attestation secondByHub
+        ) external;
+        function claimDelayed(ChannelParams params, uint32 epoch) external;
+        function payOwed(ChannelParams params, uint32 epoch) external;
+        function claimReclaim(address account, address to) external;
+        function registerPreimages(bytes32[] preimages) external;
+        function showMeter(Meter meter) external;
+        function unlock(ChannelParams params, uint32 epoch, LockList list) external;
+        function cashCheque(
+            ChannelParams params, uint32 epoch, LockList list, uint256 index, Cheque cheque
+        ) external;
         function token() external view returns (address);
         function hubOf(address hub) external view returns (HubView view_);
         function isHubSigner(address hub, address signer) external view returns (bool);
         function channelIdOf(ChannelParams params) external view returns (bytes32);
         function channelOf(bytes32 channelId) external view returns (ChannelView view_);
+        function pendingOf(bytes32 channelId, uint32 epoch) external view returns (
+            uint256 amount, uint256 dueAt, uint8 closer, uint256 owed, bytes32 lockList
+        );
+        function reclaimable(address account) external view returns (uint256);
+        function preimageTime(bytes32 hash) external view returns (uint256);
+        function deliveredOf(bytes32 orderId) external view returns (uint256);
 
+        event Opened(
+            bytes32 indexed channelId, address indexed hub, address indexed user,
+            ChannelParams params
+        );
         event Deposited(
             bytes32 indexed channelId, address indexed hub, address indexed from,
             uint32 epoch, uint256 amount, uint256 depositedAfter
@@ -108,6 +222,23 @@ sol! {
             bytes32 indexed channelId, address indexed hub,
             State state, uint8 closer, uint128 creditMax, uint40 deadline
         );
+        event Challenged(
+            bytes32 indexed channelId, address indexed hub,
+            State state, bool penalized, address challenger
+        );
+        event CreditAdded(bytes32 indexed channelId, address indexed hub, uint128 creditMax);
+        event Penalized(
+            bytes32 indexed channelId, address indexed hub,
+            uint48 closedVersion, address bountyTo
+        );
+        event DelayedForfeited(
+            bytes32 indexed channelId, address indexed hub,
+            uint32 epoch, uint256 amount, uint256 bounty, address bountyTo
+        );
+        event EquivocationProved(
+            bytes32 indexed channelId, address indexed hub,
+            uint32 epoch, uint48 version, uint256 userBonus, uint256 bounty, address bountyTo
+        );
         event CoopSettled(
             bytes32 indexed channelId, address indexed hub,
             uint32 epoch, uint256 userPay, uint256 owed
@@ -117,12 +248,39 @@ sol! {
             uint32 epoch, uint48 version, bool penalized, uint256 userPay, uint256 userBonus,
             uint256 bounty, address bountyTo, uint256 lockReserve, uint256 owed, uint40 payAt
         );
+        event DelayedPaid(
+            bytes32 indexed channelId, address indexed hub,
+            uint32 epoch, address to, uint256 amount
+        );
+        event Bounced(
+            bytes32 indexed channelId, address indexed hub, uint32 epoch, uint256 amount
+        );
+        event OwedPaid(
+            bytes32 indexed channelId, address indexed hub,
+            uint32 epoch, uint256 amount, uint256 left
+        );
+        event Reclaimable(address indexed account, uint256 amount, bool unminted);
+        event Reclaimed(address indexed account, address to, uint256 amount);
+        event PreimageRegistered(bytes32 indexed hash, bytes32 preimage);
+        event MeterShown(bytes32 indexed orderId, uint64 delivered);
+        event Unlocked(
+            bytes32 indexed channelId, address indexed hub,
+            uint32 epoch, uint256 resolved, uint256 userPay, uint256 owed,
+            uint256 reserve, uint256 short
+        );
+        event ChequeCashed(
+            bytes32 indexed channelId, bytes32 indexed bookId, address indexed beneficiary,
+            uint32 epoch, uint256 index, uint256 amount, uint256 reserve, uint256 short
+        );
+        event CallSkipped(uint256 index, bytes4 selector, bytes reason);
     }
 
     #[sol(abi)]
     #[derive(Debug)]
     interface Token {
         function balanceOf(address account) external view returns (uint256);
+        function decimals() external view returns (uint8);
+        function symbol() external view returns (string);
         function totalSupply() external view returns (uint256);
         function allowance(address owner, address spender) external view returns (uint256);
         function approve(address spender, uint256 value) external returns (bool);
@@ -153,6 +311,15 @@ pub(crate) static EVENT_NAMES: LazyLock<HashMap<B256, String>> = LazyLock::new(|
         .abi
         .events()
         .map(|event| (event.selector(), event.name.clone()))
+        .collect()
+});
+
+/// Names of all errors of `HubChannels` by their selector.
+pub(crate) static ERROR_NAMES: LazyLock<HashMap<[u8; 4], String>> = LazyLock::new(|| {
+    HUB_CHANNELS
+        .abi
+        .errors()
+        .map(|error| (error.selector().0, error.name.clone()))
         .collect()
 });
 

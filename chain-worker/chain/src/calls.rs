@@ -1,17 +1,23 @@
 //! Calldata of what we send, and how much gas it may use.
 
+pub mod claims;
+pub mod dispute;
+
 use crate::bindings::{HubChannels, Token};
 use crate::convert::{address, hash, params, uint40, uint96};
 use alloy::primitives::{Bytes, U256, keccak256};
 use alloy::sol_types::SolCall as _;
 use chain_messages::WithdrawCommand;
-use hub_core::{Address, Amount, ChannelParams};
+use hub_core::{Address, Amount, ChannelId, ChannelParams};
 
 /// Gas of one withdrawal in a batch: 150,000 that its payout may burn, and twice the 40,000 of its
 /// checks and storage.
 const GAS_PER_WITHDRAWAL: u64 = 230_000;
 /// Gas of everything else in a transaction of ours; funding a vault takes about 110,000.
 const GAS_BASE: u64 = 300_000;
+
+/// Gas of one channel's collateral; the first of a channel takes 26,000.
+const GAS_COLLATERAL: u64 = 40_000;
 
 /// How a hub's credit is covered on chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +81,41 @@ fn call(to: Address, data: Vec<u8>) -> Call {
         data,
         gas: GAS_BASE,
     }
+}
+
+fn call_with(to: Address, data: Vec<u8>, gas: u64) -> Call {
+    Call { to, data, gas }
+}
+
+/// Runs many calls of `HubChannels` in one transaction. One that fails changes nothing and leaves
+/// a `CallSkipped` log with its place.
+pub fn batch(channels: Address, calls: &[Call]) -> Call {
+    let data = HubChannels::batchCall {
+        calls: calls.iter().map(|call| call.data.clone().into()).collect(),
+    };
+    let gas = calls.iter().map(|call| call.gas).sum::<u64>();
+    call_with(channels, data.abi_encode(), GAS_BASE + gas)
+}
+
+/// Pays one co-signed withdrawal, or fails.
+pub fn withdraw(channels: Address, item: &WithdrawCommand) -> Call {
+    let data = HubChannels::withdrawCall {
+        item: withdrawal(item),
+    };
+    call_with(channels, data.abi_encode(), GAS_PER_WITHDRAWAL)
+}
+
+/// Hub in vault mode: sets its own tokens aside for single channels; they must be approved.
+pub fn batch_collateral(channels: Address, amounts: &[(ChannelId, Amount)]) -> Call {
+    let data = HubChannels::batchCollateralCall {
+        channelIds: amounts.iter().map(|(id, _)| hash(*id)).collect(),
+        amounts: amounts.iter().map(|(_, amount)| uint96(*amount)).collect(),
+    };
+    call_with(
+        channels,
+        data.abi_encode(),
+        GAS_BASE + GAS_COLLATERAL * amounts.len() as u64,
+    )
 }
 
 /// Pays many co-signed withdrawals. One that can't be paid is skipped, so that it never fails as

@@ -3,6 +3,8 @@
 use crate::bindings::HubChannels;
 use crate::error::ChainError;
 use alloy::primitives::{Address as EvmAddress, B256, U256, Uint};
+use hub_core::lock::Lock;
+use hub_core::settlement::Closer;
 use hub_core::{Address, Amount, ChannelId, ChannelParams, Hash32, State};
 
 pub(crate) fn address(value: Address) -> EvmAddress {
@@ -48,6 +50,11 @@ pub(crate) fn from_uint96(value: Uint<96, 2>) -> Amount {
     Amount::new(u128::from(high) << 64 | u128::from(low))
 }
 
+/// A version as the contract's type.
+pub(crate) fn uint48(value: u64) -> Uint<48, 1> {
+    Uint::from_limbs([value.min((1 << 48) - 1)])
+}
+
 /// A time as the contract's type.
 pub(crate) fn uint40(value: u64) -> Uint<40, 1> {
     Uint::from_limbs([value.min((1 << 40) - 1)])
@@ -66,6 +73,62 @@ pub(crate) fn params(value: &ChannelParams) -> HubChannels::ChannelParams {
         penaltyCap: uint96(value.penalty_cap),
         bountyBps: value.bounty_bps,
         salt: hash(value.salt),
+    }
+}
+
+pub(crate) fn our_params(value: &HubChannels::ChannelParams) -> ChannelParams {
+    ChannelParams {
+        hub: our_address(value.hub),
+        hub_signer: our_address(value.hubSigner),
+        user: our_address(value.user),
+        user_signer: our_address(value.userSigner),
+        custodial: value.custodial,
+        capacity: from_uint96(value.capacity),
+        challenge_period: value.challengePeriod,
+        self_delay: value.selfDelay,
+        penalty_cap: from_uint96(value.penaltyCap),
+        bounty_bps: value.bountyBps,
+        salt: our_hash(value.salt),
+    }
+}
+
+pub(crate) fn evm_state(value: &State) -> HubChannels::State {
+    HubChannels::State {
+        channelId: hash(value.channel_id),
+        epoch: value.epoch,
+        version: uint48(value.version),
+        ackVersion: uint48(value.ack_version),
+        hubBalance: uint96(value.hub_balance),
+        userBalance: uint96(value.user_balance),
+        hubLocked: uint96(value.hub_locked),
+        userLocked: uint96(value.user_locked),
+        withdrawn: value.withdrawn.units(),
+        deposited: value.deposited.units(),
+        credited: value.credited.units(),
+        locksHash: hash(value.locks_hash),
+        transfersRoot: hash(value.transfers_root),
+    }
+}
+
+pub(crate) fn evm_lock(value: &Lock) -> HubChannels::Lock {
+    HubChannels::Lock {
+        id: hash(value.id),
+        kind: value.kind as u8,
+        userPays: value.user_pays,
+        amount: uint96(value.amount),
+        expiry: uint40(value.expiry),
+        condition: hash(value.condition),
+        total: value.total,
+    }
+}
+
+/// Who closed; nothing while nobody did.
+pub(crate) fn closer(code: u8) -> Option<Closer> {
+    match code {
+        1 => Some(Closer::Hub),
+        2 => Some(Closer::User),
+        3 => Some(Closer::Exit),
+        _ => None,
     }
 }
 

@@ -1,15 +1,9 @@
-//! The logs of `HubChannels`, decoded.
+//! What the logs of `HubChannels` say.
 
-use crate::bindings::{EVENT_NAMES, HubChannels::HubChannelsEvents as Events};
-use crate::convert::{amount, channel_id, our_address, our_hash, state};
-use crate::error::ChainError;
-use alloy::sol_types::SolEventInterface as _;
 use chain_messages::Place;
-use hub_core::{Address, Amount, ChannelId, Epoch, Hash32, State};
+use hub_core::settlement::Closer;
+use hub_core::{Address, Amount, ChannelId, ChannelParams, Epoch, Hash32, State, Version};
 use serde::{Deserialize, Serialize};
-
-/// `Closer.Hub` in the contract.
-const CLOSER_HUB: u8 = 1;
 
 /// One log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,18 +59,56 @@ pub enum LogBody {
         /// Why.
         fault: WithdrawFault,
     },
+    /// A channel got its first deposit: its parameters are public now.
+    Opened {
+        /// Its parameters.
+        params: Box<ChannelParams>,
+        /// The channel.
+        channel_id: ChannelId,
+    },
     /// A channel is being closed.
     Closed {
         /// The hub.
         hub: Address,
         /// The posted state.
         state: State,
-        /// Whether the hub posted it.
-        by_hub: bool,
+        /// Who posted it.
+        closer: Closer,
+        /// Highest credit shown with it, in minor units.
+        credit_max: Amount,
         /// Last second for a challenge.
         deadline: u64,
     },
-    /// A channel was settled.
+    /// The posted state was replaced by a newer one.
+    Challenged {
+        /// The hub.
+        hub: Address,
+        /// The newer state.
+        state: State,
+        /// Whether this showed that the closer had moved past what it posted.
+        penalized: bool,
+        /// Who sent it.
+        challenger: Address,
+    },
+    /// A newer credit of the hub was shown.
+    CreditAdded {
+        /// The hub.
+        hub: Address,
+        /// The channel.
+        channel_id: ChannelId,
+        /// The highest now, in minor units.
+        credit_max: Amount,
+    },
+    /// The closer was shown to have given up what it posted.
+    Penalized {
+        /// The hub.
+        hub: Address,
+        /// The channel.
+        channel_id: ChannelId,
+        /// Who gets the bounty.
+        bounty_to: Address,
+    },
+    /// A channel was settled and is open again in the next epoch.
     Settled {
         /// The hub.
         hub: Address,
@@ -84,6 +116,133 @@ pub enum LogBody {
         channel_id: ChannelId,
         /// The epoch that ended.
         epoch: Epoch,
+        /// What it paid.
+        paid: Ending,
+    },
+    /// A closed user was shown to have cheated before its late payout.
+    DelayedForfeited {
+        /// The hub.
+        hub: Address,
+        /// The channel.
+        channel_id: ChannelId,
+        /// The epoch.
+        epoch: Epoch,
+        /// What it lost.
+        amount: Amount,
+        /// What of it went to `bounty_to`.
+        bounty: Amount,
+        /// Who showed it.
+        bounty_to: Address,
+    },
+    /// The hub was shown to have signed two states of one version.
+    EquivocationProved {
+        /// The hub.
+        hub: Address,
+        /// The channel.
+        channel_id: ChannelId,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// A closer's own payout was made: to the user, or back to the hub's vault.
+    DelayedPaid {
+        /// The hub.
+        hub: Address,
+        /// The channel.
+        channel_id: ChannelId,
+        /// The epoch.
+        epoch: Epoch,
+        /// Who got it.
+        to: Address,
+        /// How much.
+        amount: Amount,
+    },
+    /// The hub's funds did not reach: it owes the user this.
+    Bounced {
+        /// The hub.
+        hub: Address,
+        /// The channel.
+        channel_id: ChannelId,
+        /// The epoch.
+        epoch: Epoch,
+        /// How much is owed.
+        amount: Amount,
+    },
+    /// Something of what a hub owed was paid.
+    OwedPaid {
+        /// The hub.
+        hub: Address,
+        /// The channel.
+        channel_id: ChannelId,
+        /// The epoch.
+        epoch: Epoch,
+        /// How much was paid.
+        amount: Amount,
+        /// What is still owed.
+        left: Amount,
+    },
+    /// Locks of a settled list were resolved.
+    Unlocked {
+        /// The hub.
+        hub: Address,
+        /// The channel.
+        channel_id: ChannelId,
+        /// The epoch.
+        epoch: Epoch,
+        /// Places of the locks that are gone; the others stay, in order.
+        resolved: Vec<usize>,
+        /// What the user's side got, `owed` included.
+        user_pay: Amount,
+        /// What of it waits for funds.
+        owed: Amount,
+        /// What is left for the others.
+        reserve: Amount,
+        /// What the funds did not cover of that.
+        short: Amount,
+    },
+    /// A cheque of a cover lock was cashed.
+    ChequeCashed {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The epoch.
+        epoch: Epoch,
+        /// Who was paid.
+        beneficiary: Address,
+        /// Place of the lock.
+        index: usize,
+        /// How much.
+        amount: Amount,
+        /// What is left for the list.
+        reserve: Amount,
+        /// What the funds did not cover of that.
+        short: Amount,
+    },
+    /// A preimage is known from now on.
+    PreimageRegistered {
+        /// Its sha-256.
+        hash: Hash32,
+        /// The 32 bytes.
+        preimage: Hash32,
+    },
+    /// Granules of an order were shown.
+    MeterShown {
+        /// The order.
+        order: Hash32,
+        /// All that were delivered.
+        delivered: u64,
+    },
+    /// A payout could not be delivered and waits.
+    Reclaimable {
+        /// For whom.
+        account: Address,
+        /// How much.
+        amount: Amount,
+    },
+    /// A call of a batch failed and changed nothing.
+    CallSkipped {
+        /// Its place in the batch.
+        index: u64,
+        /// Name of the contract's error, or the bytes it gave.
+        reason: String,
     },
     /// Anything else the contract logs.
     Other {
@@ -92,16 +251,82 @@ pub enum LogBody {
     },
 }
 
+/// What a settlement paid, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Whether both sides agreed to it, instead of a close that was not answered.
+    pub agreed: bool,
+    /// Version of the settled state; 0 of an agreed settlement.
+    pub version: Version,
+    /// Whether the closer forfeited.
+    pub penalized: bool,
+    /// From the hub's funds to the user, now or at `pay_at`, `owed` included.
+    pub user_pay: Amount,
+    /// From the hub's bond to the user.
+    pub user_bonus: Amount,
+    /// To `bounty_to`.
+    pub bounty: Amount,
+    /// Who showed that the closer cheated; zero when nobody did.
+    pub bounty_to: Address,
+    /// Set aside for the locks of the state.
+    pub lock_reserve: Amount,
+    /// What the hub's funds could not pay of `user_pay`.
+    pub owed: Amount,
+    /// When the closer's own payout is due, Unix time; 0 when nothing waits.
+    pub pay_at: u64,
+}
+
 impl LogBody {
     /// The hub it is about, when it says so.
     pub fn hub(&self) -> Option<Address> {
         match self {
+            Self::Opened { params, .. } => Some(params.hub),
             Self::Deposited { hub, .. }
             | Self::Withdrawn { hub, .. }
             | Self::WithdrawSkipped { hub, .. }
             | Self::Closed { hub, .. }
-            | Self::Settled { hub, .. } => Some(*hub),
-            Self::Other { .. } => None,
+            | Self::Challenged { hub, .. }
+            | Self::CreditAdded { hub, .. }
+            | Self::Penalized { hub, .. }
+            | Self::Settled { hub, .. }
+            | Self::DelayedForfeited { hub, .. }
+            | Self::EquivocationProved { hub, .. }
+            | Self::DelayedPaid { hub, .. }
+            | Self::Bounced { hub, .. }
+            | Self::OwedPaid { hub, .. }
+            | Self::Unlocked { hub, .. } => Some(*hub),
+            Self::ChequeCashed { .. }
+            | Self::PreimageRegistered { .. }
+            | Self::MeterShown { .. }
+            | Self::Reclaimable { .. }
+            | Self::CallSkipped { .. }
+            | Self::Other { .. } => None,
+        }
+    }
+
+    /// The channel it is about, when it says so.
+    pub fn channel_id(&self) -> Option<ChannelId> {
+        match self {
+            Self::Closed { state, .. } | Self::Challenged { state, .. } => Some(state.channel_id),
+            Self::Opened { channel_id, .. }
+            | Self::Deposited { channel_id, .. }
+            | Self::Withdrawn { channel_id, .. }
+            | Self::WithdrawSkipped { channel_id, .. }
+            | Self::CreditAdded { channel_id, .. }
+            | Self::Penalized { channel_id, .. }
+            | Self::Settled { channel_id, .. }
+            | Self::DelayedForfeited { channel_id, .. }
+            | Self::EquivocationProved { channel_id, .. }
+            | Self::DelayedPaid { channel_id, .. }
+            | Self::Bounced { channel_id, .. }
+            | Self::OwedPaid { channel_id, .. }
+            | Self::Unlocked { channel_id, .. }
+            | Self::ChequeCashed { channel_id, .. } => Some(*channel_id),
+            Self::PreimageRegistered { .. }
+            | Self::MeterShown { .. }
+            | Self::Reclaimable { .. }
+            | Self::CallSkipped { .. }
+            | Self::Other { .. } => None,
         }
     }
 
@@ -145,7 +370,7 @@ pub enum WithdrawFault {
 }
 
 impl WithdrawFault {
-    fn from_code(code: u8) -> Self {
+    pub(crate) fn from_code(code: u8) -> Self {
         match code {
             1 => Self::ChannelParams,
             2 => Self::NotOpen,
@@ -182,85 +407,4 @@ impl WithdrawFault {
             Self::Unknown => "unknown",
         }
     }
-}
-
-pub(crate) fn decode(
-    contract: Address,
-    raw: &alloy::rpc::types::Log,
-) -> Result<ChainLog, ChainError> {
-    let undecodable = |reason: String| ChainError::Undecodable {
-        contract,
-        what: format!("log in transaction {:?}", raw.transaction_hash),
-        reason,
-    };
-    let place = place(raw).ok_or_else(|| undecodable("it is in no block".into()))?;
-    if our_address(raw.inner.address) != contract {
-        return Err(undecodable("it is of another contract".into()));
-    }
-    let topic = raw.topic0().copied().unwrap_or_default();
-    let name = EVENT_NAMES
-        .get(&topic)
-        .ok_or_else(|| undecodable(format!("no event has the topic {topic}")))?;
-    let body = if Events::SELECTORS.contains(&topic.0) {
-        let event = Events::decode_log(&raw.inner);
-        body(
-            contract,
-            event.map_err(|error| undecodable(error.to_string()))?.data,
-        )?
-    } else {
-        LogBody::Other { name: name.clone() }
-    };
-    Ok(ChainLog { place, body })
-}
-
-fn place(raw: &alloy::rpc::types::Log) -> Option<Place> {
-    Some(Place {
-        block: raw.block_number?,
-        block_hash: our_hash(raw.block_hash?),
-        tx_hash: our_hash(raw.transaction_hash?),
-        log_index: raw.log_index?,
-    })
-}
-
-fn body(contract: Address, event: Events) -> Result<LogBody, ChainError> {
-    Ok(match event {
-        Events::Deposited(e) => LogBody::Deposited {
-            hub: our_address(e.hub),
-            channel_id: channel_id(e.channelId),
-            epoch: e.epoch,
-            amount: amount(contract, "deposit", e.amount)?,
-            total: amount(contract, "deposits", e.depositedAfter)?,
-        },
-        Events::Withdrawn(e) => LogBody::Withdrawn {
-            hub: our_address(e.hub),
-            channel_id: channel_id(e.channelId),
-            epoch: e.epoch,
-            request_id: our_hash(e.requestId),
-            to: our_address(e.to),
-            amount: amount(contract, "withdrawal", e.amount)?,
-            total: amount(contract, "withdrawals", e.withdrawnAfter)?,
-        },
-        Events::WithdrawSkipped(e) => LogBody::WithdrawSkipped {
-            hub: our_address(e.hub),
-            channel_id: channel_id(e.channelId),
-            request_id: our_hash(e.requestId),
-            fault: WithdrawFault::from_code(e.fault),
-        },
-        Events::Closed(e) => LogBody::Closed {
-            hub: our_address(e.hub),
-            state: state(&e.state),
-            by_hub: e.closer == CLOSER_HUB,
-            deadline: e.deadline.as_limbs()[0],
-        },
-        Events::Settled(e) => LogBody::Settled {
-            hub: our_address(e.hub),
-            channel_id: channel_id(e.channelId),
-            epoch: e.epoch,
-        },
-        Events::CoopSettled(e) => LogBody::Settled {
-            hub: our_address(e.hub),
-            channel_id: channel_id(e.channelId),
-            epoch: e.epoch,
-        },
-    })
 }

@@ -1,6 +1,7 @@
 //! JSON-RPC of one node.
 
 use crate::convert::{address, hash, our_address, our_hash};
+use crate::decode::error_name;
 use crate::error::ChainError;
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::network::Ethereum;
@@ -153,7 +154,7 @@ impl Node {
             RpcError::ErrorResp(payload) => ChainError::Refused {
                 method,
                 code: payload.code,
-                message: payload.message.to_string(),
+                message: reason(&payload.message, payload.as_revert_data()),
             },
             other => ChainError::Unreachable {
                 method,
@@ -282,6 +283,14 @@ impl Node {
         .input(Bytes::copy_from_slice(data).into());
         let call = self.provider.estimate_gas(request);
         self.ask("eth_estimateGas", async { call.await }).await
+    }
+}
+
+/// The node's words, and the name of the contract's error where they give its bytes only.
+fn reason(message: &str, reverted: Option<Bytes>) -> String {
+    match reverted.as_ref().and_then(|bytes| error_name(bytes)) {
+        Some(name) => format!("{message}: {name}"),
+        None => message.to_owned(),
     }
 }
 
