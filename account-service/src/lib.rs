@@ -7,6 +7,7 @@ pub mod cache;
 pub mod config;
 pub mod cursor;
 pub mod engine;
+pub mod fence;
 pub mod ids;
 pub mod limits;
 pub mod problem;

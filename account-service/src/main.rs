@@ -2,6 +2,7 @@
 
 use account_service::auth;
 use account_service::config::Config;
+use account_service::fence::{self, FenceAction};
 use account_service::ids::IdKind;
 use account_service::run;
 use account_service::store::api_keys::{self, NewKey};
@@ -27,6 +28,17 @@ enum Command {
     /// Make or take back API keys
     #[command(subcommand)]
     Keys(Keys),
+    /// See, raise or lift the fence that stops money after a restore
+    Fence(Fence),
+}
+
+#[derive(Args)]
+struct Fence {
+    /// URL of Postgres, as role chub_account
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    #[command(subcommand)]
+    action: FenceAction,
 }
 
 #[derive(Subcommand)]
@@ -75,6 +87,9 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Keys(Keys::Create(options)) => create(options).await,
         Command::Keys(Keys::Revoke(options)) => revoke(options).await,
+        Command::Fence(options) => {
+            fence::run(&connect(&options.database_url).await?, &options.action).await
+        }
     }
 }
 

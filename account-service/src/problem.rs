@@ -147,6 +147,7 @@ struct About {
     errors: Vec<FieldError>,
     available: Option<Amount>,
     required: Option<Amount>,
+    limit: Option<String>,
     index: Option<usize>,
     allow: Option<&'static str>,
     retry_after_s: Option<u64>,
@@ -186,6 +187,9 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub required: Option<Amount>,
+    /// Which limit, for `LIMIT_EXCEEDED`: `ISSUE_PER_ORDER` or, per hour, `ISSUE_LIMIT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
     /// The item of an atomic batch that was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
@@ -296,6 +300,7 @@ impl Problem {
             errors: self.about.errors.clone(),
             available: self.about.available,
             required: self.about.required,
+            limit: self.about.limit.clone(),
             index: self.about.index,
         }
     }
@@ -356,6 +361,7 @@ impl From<Refused> for Problem {
         let mut problem = Self::with(code, refused.detail);
         problem.about.available = refused.available;
         problem.about.required = refused.required;
+        problem.about.limit = refused.limit;
         problem
     }
 }
@@ -500,6 +506,7 @@ mod tests {
             detail: "pay less".into(),
             available: Some(Amount::new(1)),
             required: Some(Amount::new(2)),
+            limit: None,
         });
         let body = serde_json::to_value(problem.body(Some(("r-1", "/v1/transfers")))).unwrap();
         assert_eq!(body["available"], "1");

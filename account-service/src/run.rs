@@ -4,14 +4,14 @@ use crate::api::reconciliation::Reconciler;
 use crate::api::{self, ApiMetrics, App, Directory, Settings, envelope};
 use crate::auth::Keys;
 use crate::broker;
-use crate::cache::{Answers, Balances, Redis};
+use crate::cache::{Balances, Redis};
 use crate::config::Config;
 use crate::cursor::CursorKey;
 use crate::engine::{Engine, EngineConfig, EngineMetrics, HubEndpoint};
 use crate::limits::Limits;
 use crate::reconciler::{self, Sources};
 use crate::store::heads::Head;
-use crate::store::recon;
+use crate::store::{self, recon};
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
@@ -66,13 +66,17 @@ pub struct Service {
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Service> {
     let build = Build::new("account-service", env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::new(&build)?;
-    let pool = connect(&config.database_url, config.database_connections).await?;
+    // Callers that only read never keep a batch waiting for a connection.
+    let posting = (config.database_connections / 2).max(1);
+    let reading = (config.database_connections - posting).max(1);
+    let pool = connect(&config.database_url, reading, &[]).await?;
+    let posting = connect(&config.database_url, posting, &store::POSTING).await?;
     let redis = Redis::new(config.redis_url.as_deref(), &config.redis_prefix)?;
     let balances = Arc::new(Balances::new(redis.clone()));
     let outbox = Arc::new(Notify::new());
     let (committed, versions) = mpsc::channel(COMMITTED_QUEUE);
     let engine = Engine::start(EngineConfig {
-        pool: pool.clone(),
+        pool: posting,
         hubs: endpoints(&config)?,
         custody: Signer::from_file(&config.custody_key_file)?,
         barred_payees: vec![config.token_address, config.channels_address],
@@ -102,7 +106,6 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Service
         keys: Keys::new(pool.clone()),
         limits: Limits::new(redis.clone()),
         balances: balances.clone(),
-        answers: Answers::new(redis),
         cursors: CursorKey::from_file(&config.cursor_key_file)?,
         metrics: ApiMetrics::register(&metrics)?,
         directory: Directory::default(),
@@ -110,7 +113,6 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Service
             asset: config.asset.clone(),
             token: config.token_address,
             channels: config.channels_address,
-            hub_urls: config.hubs.iter().map(|hub| hub.url.clone()).collect(),
         },
         reconciler: reconciliation(&config, &pool).await?,
     });
@@ -150,8 +152,8 @@ impl Service {
 
 /// Opens all connections now and here. One that an HTTP thread opened would be served by that
 /// thread alone, and be gone when it ends, while the engine still needs it to finish its batches.
-async fn connect(url: &str, connections: u32) -> anyhow::Result<PgPool> {
-    let pool = runtime::pg::connect(url, connections)
+async fn connect(url: &str, connections: u32, settings: &[(&str, &str)]) -> anyhow::Result<PgPool> {
+    let pool = runtime::pg::connect_with(url, connections, settings)
         .await
         .context("can't connect to Postgres; check DATABASE_URL and that migrations ran")?;
     let all = (0..connections).map(|_| pool.acquire());

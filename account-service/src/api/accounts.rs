@@ -62,10 +62,10 @@ impl AccountBody {
         check_asset(call, self.asset.as_deref())?;
         let hubs = call.app.engine.hubs();
         let hub = match self.hub_id {
-            Some(id) => hubs.iter().find(|(terms, _)| terms.hub_id == id),
+            Some(id) => hubs.iter().find(|hub| hub.terms.hub_id == id),
             None => hubs.first(),
         };
-        let (terms, _) = hub.ok_or_else(|| match self.hub_id {
+        let hub = hub.ok_or_else(|| match self.hub_id {
             Some(_) => Problem::new(Code::HubNotFound),
             None => Problem::new(Code::HubUnavailable),
         })?;
@@ -73,13 +73,13 @@ impl AccountBody {
             "external_id": self.external_id,
             "chain_address": self.chain_address,
             "metadata": self.metadata,
-            "capacity": terms.capacity,
+            "capacity": hub.terms.capacity,
         });
         let order = Order::Open(NewAccount {
             id: Uuid::now_v7(),
             external_id: self.external_id,
             asset: call.app.settings.asset.clone(),
-            hub_id: terms.hub_id,
+            hub_id: hub.terms.hub_id,
             chain_address: self.chain_address,
             metadata: self.metadata.unwrap_or_else(empty_object),
         });

@@ -37,7 +37,7 @@ pub struct HubView {
     /// The channel contract.
     #[schema(value_type = String)]
     pub contract: Address,
-    /// Its service, as account-service reaches it.
+    /// Its service, as account-service reaches it; null while not connected.
     pub endpoint: Option<String>,
     /// Capacity of its channels, in minor units.
     #[schema(value_type = String)]
@@ -53,6 +53,8 @@ pub struct HubView {
     pub fees: HubFeesView,
     /// What it has.
     pub liquidity: HubLiquidityView,
+    /// What it issues at most; null while not connected.
+    pub limits: Option<HubLimitsView>,
     /// When it was last connected to.
     pub connected_at: String,
 }
@@ -77,6 +79,18 @@ pub struct HubLiquidityView {
     pub final_block: Option<u64>,
 }
 
+/// What a hub issues at most, in minor units.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HubLimits)]
+pub struct HubLimitsView {
+    /// In one order: `ISSUE_PER_ORDER`.
+    #[schema(value_type = String)]
+    pub issue_per_order: Amount,
+    /// In any 60 minutes: `ISSUE_LIMIT`.
+    #[schema(value_type = String)]
+    pub issue_per_hour: Amount,
+}
+
 /// All hubs.
 #[utoipa::path(get, path = "/v1/hubs", tag = "Hubs",
     responses((status = 200, body = List<HubView>),
@@ -87,18 +101,13 @@ pub async fn list(call: Call) -> Answer {
     let app = &call.app;
     let connected = app.engine.hubs();
     let known = hubs::list(&app.pool).await?;
-    // With one hub there is no doubt which URL is whose; with several the database can't tell.
-    let only_url = match &app.settings.hub_urls[..] {
-        [url] => Some(url.clone()),
-        _ => None,
-    };
     let data = known
         .into_iter()
         .map(|hub| {
             let terms = hub.terms;
             let live = connected
                 .iter()
-                .find(|(other, _)| other.hub_id == terms.hub_id);
+                .find(|other| other.terms.hub_id == terms.hub_id);
             HubView {
                 id: IdKind::Hub.text(terms.hub_id),
                 connected: live.is_some(),
@@ -111,7 +120,7 @@ pub async fn list(call: Call) -> Answer {
                 },
                 chain_id: terms.domain.chain_id,
                 contract: terms.domain.verifying_contract,
-                endpoint: only_url.clone(),
+                endpoint: live.map(|hub| hub.url.clone()),
                 capacity: terms.capacity,
                 challenge_period_s: terms.challenge_period,
                 self_delay_s: terms.self_delay,
@@ -120,9 +129,13 @@ pub async fn list(call: Call) -> Answer {
                     transfer: Amount::ZERO,
                 },
                 liquidity: HubLiquidityView {
-                    headroom: live.and_then(|(_, headroom)| *headroom),
+                    headroom: live.and_then(|hub| hub.headroom),
                     final_block: hub.final_block,
                 },
+                limits: live.and_then(|hub| hub.caps).map(|caps| HubLimitsView {
+                    issue_per_order: caps.per_order,
+                    issue_per_hour: caps.per_hour,
+                }),
                 connected_at: time_text(hub.connected_at),
             }
         })

@@ -19,6 +19,7 @@ pub mod page;
 pub mod proofs;
 pub mod reconciliation;
 mod routes;
+mod tower;
 pub mod transfer_batches;
 pub mod transfers;
 pub mod views;
@@ -28,7 +29,7 @@ pub use metrics::ApiMetrics;
 pub use routes::{ROUTES, configure};
 
 use crate::auth::Keys;
-use crate::cache::{Answers, Balances};
+use crate::cache::Balances;
 use crate::cursor::CursorKey;
 use crate::engine::Engine;
 use crate::limits::Limits;
@@ -55,8 +56,6 @@ pub struct App {
     pub limits: Limits,
     /// Cache of balances.
     pub balances: Arc<Balances>,
-    /// Cache of answers.
-    pub answers: Answers,
     /// Authenticates cursors.
     pub cursors: CursorKey,
     /// What the API counts.
@@ -78,8 +77,6 @@ pub struct Settings {
     pub token: Address,
     /// The channel contract.
     pub channels: Address,
-    /// Base URLs of the hubs' services, in the order of configuration.
-    pub hub_urls: Vec<String>,
 }
 
 /// Accounts whose owner and channel are remembered; 100 bytes each. Neither ever changes.

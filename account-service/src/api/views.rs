@@ -1,10 +1,10 @@
 //! Resources as callers see them. The same operation always gives the same bytes.
 
-use crate::engine::{Entry, Kind, OperationOutcome, Posted};
+use crate::engine::{Entry, Kind, OperationOutcome, Posted, Refused};
 use crate::ids::IdKind;
 use crate::store::accounts::{Account, Balance};
 use hub_core::{Address, Amount, ChannelId, Epoch, Hash32, Version};
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -321,12 +321,42 @@ pub struct IssuanceView {
     /// Why, in the caller's words.
     #[schema(value_type = Option<String>)]
     pub reason: Value,
+    /// Why it failed; null unless `status` is `failed`.
+    pub failure: Option<FailureView>,
     /// When it was accepted.
     pub created_at: String,
     /// The state batch that carries it, once posted.
     pub batch_id: Option<String>,
     /// The account's side, once posted.
     pub entries: Vec<OperationEntryView>,
+}
+
+/// Why an operation that was accepted failed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Failure)]
+pub struct FailureView {
+    /// Code of the problem it would have been at first.
+    pub code: String,
+    /// What to do.
+    pub detail: String,
+    /// Which limit, for `LIMIT_EXCEEDED`.
+    pub limit: Option<String>,
+}
+
+impl FailureView {
+    fn of(stored: &Value) -> Option<Self> {
+        let Refused {
+            code,
+            detail,
+            limit,
+            ..
+        } = Refused::deserialize(stored).ok()?;
+        Some(Self {
+            code,
+            detail,
+            limit,
+        })
+    }
 }
 
 impl IssuanceView {
@@ -346,6 +376,7 @@ impl IssuanceView {
             asset: asset.to_owned(),
             client_ref: posted.client_ref.clone(),
             reason: extra(posted, "reason").cloned().unwrap_or_default(),
+            failure: extra(posted, "failure").and_then(FailureView::of),
             created_at: time_text(posted.created_at),
             batch_id: posted.batch.map(|id| IdKind::Batch.text(id)),
             entries: entries_of(posted),

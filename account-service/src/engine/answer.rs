@@ -172,5 +172,6 @@ fn kind_label(kind: Kind) -> &'static str {
         Kind::Deposit => "deposit",
         Kind::Refund => "refund",
         Kind::Open => "open",
+        Kind::Settle => "settle",
     }
 }

@@ -11,9 +11,11 @@ use super::job::{Group, Job};
 use super::lane::Lane;
 use super::types::{Order, Outcome, RetryReason};
 use super::write::{self, Write};
-use super::{answer, limits, refusals};
+use super::{answer, closing, limits, refusals};
 use crate::store::{self, heads::Head};
-use hub_client::{BatchRequest, Fate, HubError, HubRefusal, Proposal, SignedBatch};
+use hub_client::{
+    BatchRequest, Fate, HubError, HubRefusal, ISSUE_LIMIT, ISSUE_PER_ORDER, Proposal, SignedBatch,
+};
 use hub_core::merkle::Tree;
 use hub_core::{ChannelId, State, StateBatch, Typed, Version, signature};
 use sqlx::{Postgres, Transaction};
@@ -139,6 +141,7 @@ async fn attempt(
 ) -> Result<(Prepared, Option<SignedBatch>), Failure> {
     learn(lane, groups, channels, known).await?;
     verdicts.headroom = lane.headroom();
+    verdicts.per_order = lane.caps().map(|caps| caps.per_order);
     let mut plan = sealed(lane, groups, known, verdicts)?;
     // Fresh heads may lead to other refusals. Each round reads channels not read before.
     loop {
@@ -236,10 +239,10 @@ async fn learn(
         .filter(|job| {
             matches!(
                 job.request.order,
-                Order::Refund { .. } | Order::Deposit { .. }
+                Order::Refund { .. } | Order::Deposit { .. } | Order::Reopen(_)
             )
         })
-        .filter_map(|job| job.payee.as_ref())
+        .filter_map(|job| job.payee.as_ref().or(job.payer.as_ref()))
         .map(|account| account.channel)
         .collect();
     let missing: Vec<_> = channels
@@ -440,6 +443,7 @@ fn proposals(prepared: &Prepared) -> Vec<Proposal> {
         .zip(&prepared.hashes)
         .map(|(next, hash)| {
             let head = prepared.heads.get(&next.base.channel_id);
+            let head = head.filter(|head| !closing::begins_epoch(head, &next.base));
             Proposal {
                 channel: next.state.channel_id,
                 base_version: next.base.version,
@@ -622,21 +626,22 @@ fn rule(
             verdicts.unfunded.extend(operations);
             Failure::Again("headroom")
         }
-        // The operator's cap is an answer. Anything else passed our own rules: the two sides know
+        // The operator's caps are an answer. Anything else passed our own rules: the two sides know
         // different facts just now, and the same key must be able to try again.
-        name if !operations.is_empty() && name != "ISSUE_LIMIT" => {
+        name if !operations.is_empty() && ![ISSUE_PER_ORDER, ISSUE_LIMIT].contains(&name) => {
             tracing::warn!(name, "the hub knows otherwise");
             verdicts.deferred.extend(operations);
             Failure::Again("hub_differs")
         }
         _ if !operations.is_empty() => {
-            let detail = format!("The hub's limit {name} does not allow this. Ask its operator.");
-            for operation in operations {
-                verdicts
-                    .refused
-                    .insert(*operation, refusals::limit_exceeded(&detail));
-            }
-            Failure::Again("hub_limit")
+            let refusal = refusals::hub_cap(name);
+            let refused = operations.iter().map(|id| (*id, refusal.clone()));
+            verdicts.refused.extend(refused);
+            Failure::Again(if name == ISSUE_LIMIT {
+                "issue_limit"
+            } else {
+                "issue_per_order"
+            })
         }
         _ => {
             tracing::error!(name, "the hub refuses a batch by a rule");
@@ -650,22 +655,20 @@ fn new_heads(prepared: &Prepared, signed: Option<&SignedBatch>) -> Vec<Head> {
     let moved: HashMap<_, _> = next
         .map(|(next, hash)| (next.state.channel_id, (next.state, *hash)))
         .collect();
-    let mut heads: Vec<_> = prepared
-        .heads
-        .values()
+    let after = |head: &Head| match (moved.get(&head.state.channel_id), signed) {
+        (Some((state, hash)), Some(signed)) => Some(Head {
+            state: *state,
+            state_hash: *hash,
+            batch: prepared.id,
+            batch_id: signed.batch_id,
+            ..*head
+        }),
         // A frozen or damaged one is read anew each time: mending it is not announced.
-        .filter(|head| head.is_intact() && head.status == store::heads::ChannelStatus::Open)
-        .map(|head| match (moved.get(&head.state.channel_id), signed) {
-            (Some((state, hash)), Some(signed)) => Head {
-                state: *state,
-                state_hash: *hash,
-                batch: prepared.id,
-                batch_id: signed.batch_id,
-                ..*head
-            },
-            _ => *head,
-        })
-        .collect();
+        _ => {
+            (head.status == store::heads::ChannelStatus::Open && head.is_intact()).then_some(*head)
+        }
+    };
+    let mut heads: Vec<_> = prepared.heads.values().filter_map(after).collect();
     if let Some(signed) = signed {
         let opened = prepared.plan.successors.iter().zip(&prepared.hashes);
         heads.extend(

@@ -61,6 +61,7 @@ async fn connect(engine: &Engine, endpoint: &HubEndpoint) -> Result<(), ConnectE
     let lane = Arc::new(Lane::new(LaneParts {
         terms,
         client,
+        url: endpoint.url.clone(),
         custody: config.custody.clone(),
         pool: config.pool.clone(),
         metrics: config.metrics.clone(),

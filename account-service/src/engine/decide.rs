@@ -3,13 +3,13 @@
 //! No I/O: everything read from the database comes in, everything to write goes out.
 
 use super::job::{Group, Job};
-use super::refusals;
+use super::{closing, refusals};
 use super::types::{Order, Outcome, Refused, RetryReason};
 use crate::store::heads::{ChannelStatus, Head};
 use crate::store::journal::{Existing, ExistingResult, KeyId};
 use hub_core::fold::{LegOutcome, Successor};
 use hub_core::types::LegKind;
-use hub_core::{Action, Amount, ChannelId, Domain, Fold, Operation, OperationId, Refusal, Version};
+use hub_core::{Action, Amount, ChannelId, Domain, Facts, Fold, Operation, OperationId, Refusal, Version};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -45,6 +45,8 @@ pub(crate) struct Verdicts {
     pub unfunded: HashSet<OperationId>,
     /// What may still be issued before funding is needed.
     pub headroom: Option<Amount>,
+    /// What the hub issues in one order at most, once known.
+    pub per_order: Option<Amount>,
 }
 
 /// What becomes of one job.
@@ -108,7 +110,12 @@ pub(crate) fn decide(
         operations: Vec::new(),
     };
     let decisions = groups.iter().map(|group| decider.group(group)).collect();
-    let floor = |channel: &ChannelId| known.floors.get(channel).copied().unwrap_or(0);
+    // Versions go on growing in the next epoch, so that a channel's history has one order.
+    let floor = |channel: &ChannelId| {
+        let before = known.heads.get(channel).map_or(0, |head| head.state.version);
+        let used = known.floors.get(channel).copied().unwrap_or(0);
+        before.max(used)
+    };
     Ok(Plan {
         decisions,
         operations: decider.operations,
@@ -195,7 +202,12 @@ impl Decider<'_> {
         }
         self.check_uniqueness(job)?;
         self.check_channels(job)?;
+        if let (Order::Reopen(ended), Some(account)) = (&job.request.order, &job.payer) {
+            let null = closing::next_null(self.known, account, ended)?;
+            self.fold.insert(null, Facts::default());
+        }
         if let Action::Issue { amount, .. } = action {
+            self.check_order_cap(&operation, amount)?;
             let short = self.headroom.is_some_and(|headroom| amount > headroom);
             if short || self.verdicts.unfunded.contains(&operation.id) {
                 return self.wait_for_funding(job, &operation);
@@ -211,6 +223,19 @@ impl Decider<'_> {
         self.claim(job);
         self.operations.push(operation);
         Ok(Decision::Posted(outcomes))
+    }
+
+    /// What the hub would never sign is refused before anything waits for it. The channel's own
+    /// rules come first: they say more.
+    fn check_order_cap(&self, operation: &Operation, amount: Amount) -> Result<(), Refused> {
+        let Some(cap) = self.verdicts.per_order.filter(|cap| amount > *cap) else {
+            return Ok(());
+        };
+        self.fold
+            .clone()
+            .apply(self.domain, operation)
+            .map_err(refusals::of_machine)?;
+        Err(refusals::above_order_cap(cap, amount))
     }
 
     /// An issuance beyond the headroom. One that waits already goes on waiting.
@@ -254,20 +279,25 @@ impl Decider<'_> {
     }
 
     fn check_channels(&self, job: &Job) -> Result<(), Refused> {
-        if matches!(job.request.order, Order::Open(_)) {
+        if matches!(job.request.order, Order::Open(_) | Order::Reopen(_)) {
             return Ok(());
         }
         let touched = [&job.payer, &job.payee];
         for account in touched.into_iter().flatten() {
             let head = self.known.heads.get(&account.channel);
             let head = head.ok_or_else(refusals::frozen_channel)?;
-            if !head.is_intact() || self.verdicts.frozen.contains(&account.channel) {
+            // A remembered head was made here, or found intact when it was read.
+            let edited = self.known.fresh.contains(&account.channel) && !head.is_intact();
+            if edited || self.verdicts.frozen.contains(&account.channel) {
                 return Err(refusals::frozen_channel());
             }
             match head.status {
                 ChannelStatus::Open => {}
                 ChannelStatus::Frozen => return Err(refusals::frozen_account(account)),
                 ChannelStatus::Closed => return Err(refusals::closed_account(account)),
+                ChannelStatus::Closing => {
+                    return Err(refusals::of_machine(Refusal::Closing(account.channel)));
+                }
             }
         }
         if let (Some(expected), Some(payer)) = (job.expected_version(), &job.payer) {

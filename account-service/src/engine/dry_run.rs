@@ -44,6 +44,7 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
         }
     };
     let known = Known {
+        fresh: heads.keys().copied().collect(),
         heads,
         ..Known::default()
     };
@@ -55,6 +56,7 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
     };
     let verdicts = Verdicts {
         headroom: handle.lane.headroom(),
+        per_order: handle.lane.caps().map(|caps| caps.per_order),
         ..Verdicts::default()
     };
     let groups = [group];

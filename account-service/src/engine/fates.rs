@@ -29,6 +29,9 @@ pub(crate) enum FateError {
     /// The database.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// Another hub answers where this one was.
+    #[error("the hub has other keys, another contract or another funding mode than before")]
+    OtherHub,
     /// The hub restarts faster than it can be greeted.
     #[error("the hub's session changed three times in a row")]
     Restless,
@@ -61,17 +64,34 @@ pub(crate) async fn load(lane: &Lane, wanted: &[u64]) -> sqlx::Result<bool> {
 
 /// Raises the fence for every replica and for restarts to come; only an operator takes it back.
 pub(crate) async fn fence(lane: &Lane, why: String) {
-    if let Err(error) = hubs_write::fence(&lane.pool, lane.terms.hub_id, &why).await {
-        // The next request meets the same contradiction again.
+    let stored = hubs_write::fence(&lane.pool, lane.terms.hub_id, &why).await;
+    if let Err(error) = &stored {
+        // The next comparison with the database tries again.
         tracing::error!(%error, "the fence is not stored");
     }
-    lane.raise_fence(why);
+    lane.raise_fence(why, stored.is_ok());
 }
 
-/// One replica's fence is everybody's.
-pub(crate) async fn read_fence(lane: &Lane) -> sqlx::Result<()> {
-    if let Some(why) = hubs_write::read_fence(&lane.pool, lane.terms.hub_id).await? {
-        lane.raise_fence(why);
+/// One replica's fence is everybody's, and so is an operator's leave to go on: then the hub's
+/// journal is compared again first, which raises the fence anew where nothing was mended.
+pub(crate) async fn read_fence(lane: &Lane) -> Result<(), FateError> {
+    let hub_id = lane.terms.hub_id;
+    match (
+        hubs_write::read_fence(&lane.pool, hub_id).await?,
+        lane.fence(),
+    ) {
+        (Some(why), _) => lane.raise_fence(why, true),
+        (None, None) => {}
+        (None, Some(fence)) if !fence.stored => {
+            hubs_write::fence(&lane.pool, hub_id, &fence.why).await?;
+            lane.raise_fence(fence.why, true);
+        }
+        (None, Some(_)) => {
+            hello(lane).await?;
+            if hubs_write::read_fence(&lane.pool, hub_id).await?.is_none() {
+                lane.lower_fence();
+            }
+        }
     }
     Ok(())
 }
@@ -91,11 +111,28 @@ pub(crate) async fn hello(lane: &Lane) -> Result<(), FateError> {
         if first.session == second.session {
             lane.raise_low_water(second.low_water);
             check_not_behind(lane, second.newest.batch_id).await?;
+            lane.set_caps(second.caps);
+            if second.session != lane.session() {
+                read_terms(lane).await?;
+            }
             lane.set_session(second.session);
             return Ok(());
         }
     }
     Err(FateError::Restless)
+}
+
+/// What channels are opened with may change whenever the hub restarts.
+async fn read_terms(lane: &Lane) -> Result<(), FateError> {
+    let terms = lane.client.terms().await?;
+    if !lane.terms.same_identity(&terms) {
+        return Err(FateError::OtherHub);
+    }
+    if terms != *lane.opening_terms() {
+        hubs_write::upsert(&lane.pool, &terms, runtime::clock::now()).await?;
+        lane.set_opening_terms(terms);
+    }
+    Ok(())
 }
 
 async fn greet(lane: &Lane) -> Result<hub_client::Welcome, FateError> {

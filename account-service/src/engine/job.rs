@@ -38,6 +38,7 @@ impl Job {
     pub fn amount(&self) -> Amount {
         match &self.request.order {
             Order::Open(_) => Amount::ZERO,
+            Order::Reopen(ended) => ended.balance,
             Order::Issue { amount, .. }
             | Order::Redeem { amount, .. }
             | Order::Transfer { amount, .. }

@@ -7,7 +7,7 @@ use super::limits;
 use super::metrics::EngineMetrics;
 use super::types::{Outcome, RetryReason};
 use crate::store::heads::Head;
-use hub_client::{Fate, HubClient, Terms};
+use hub_client::{Fate, HubClient, IssueCaps, Terms};
 use hub_core::{Amount, ChannelId, Version};
 use signer::Signer;
 use sqlx::PgPool;
@@ -22,6 +22,8 @@ use uuid::Uuid;
 pub(crate) struct Lane {
     pub terms: Terms,
     pub client: HubClient,
+    /// Where the hub is.
+    pub url: String,
     pub custody: Signer,
     pub pool: PgPool,
     pub metrics: EngineMetrics,
@@ -41,16 +43,27 @@ pub(crate) struct Lane {
 struct Shared {
     session: Uuid,
     headroom: Option<Amount>,
+    caps: Option<IssueCaps>,
+    opening: Option<Arc<Terms>>,
     fates: BTreeMap<u64, Fate>,
     handed: Vec<u64>,
     low_water: u64,
-    fence: Option<String>,
+    fence: Option<Fence>,
+}
+
+/// Why nothing is signed.
+#[derive(Debug, Clone)]
+pub(crate) struct Fence {
+    pub why: String,
+    /// Whether the database has it: then an operator can lift it there.
+    pub stored: bool,
 }
 
 /// Parts of a lane that are set once.
 pub(crate) struct LaneParts {
     pub terms: Terms,
     pub client: HubClient,
+    pub url: String,
     pub custody: Signer,
     pub pool: PgPool,
     pub metrics: EngineMetrics,
@@ -64,6 +77,7 @@ impl Lane {
         Self {
             terms: parts.terms,
             client: parts.client,
+            url: parts.url,
             custody: parts.custody,
             pool: parts.pool,
             metrics: parts.metrics,
@@ -96,6 +110,25 @@ impl Lane {
 
     pub fn set_headroom(&self, headroom: Option<Amount>) {
         self.shared().headroom = headroom;
+    }
+
+    /// What the hub issues at most, as its session says.
+    pub fn caps(&self) -> Option<IssueCaps> {
+        self.shared().caps
+    }
+
+    pub fn set_caps(&self, caps: IssueCaps) {
+        self.shared().caps = Some(caps);
+    }
+
+    /// What channels are opened with now. Who signs what, where, is as in `terms` for ever.
+    pub fn opening_terms(&self) -> Arc<Terms> {
+        let opening = self.shared().opening.clone();
+        opening.unwrap_or_else(|| Arc::new(self.terms.clone()))
+    }
+
+    pub fn set_opening_terms(&self, terms: Terms) {
+        self.shared().opening = Some(Arc::new(terms));
     }
 
     /// Fates that the hub has not confirmed, oldest first, at most `limit` of them.
@@ -145,13 +178,26 @@ impl Lane {
     }
 
     /// Stops everything that signs or moves money, until an operator has looked.
-    pub fn raise_fence(&self, why: String) {
+    pub fn raise_fence(&self, why: String, stored: bool) {
+        let mut shared = self.shared();
+        if let Some(fence) = &mut shared.fence {
+            fence.stored |= stored;
+            return;
+        }
         tracing::error!(hub = %self.terms.hub_id, why, "restore fence raised");
-        self.metrics.fenced.set(1);
-        self.shared().fence.get_or_insert(why);
+        self.metrics.fenced.inc();
+        shared.fence = Some(Fence { why, stored });
     }
 
-    pub fn fence(&self) -> Option<String> {
+    /// Goes on after an operator lifted the fence.
+    pub fn lower_fence(&self) {
+        if self.shared().fence.take().is_some() {
+            tracing::warn!(hub = %self.terms.hub_id, "restore fence lifted by an operator");
+            self.metrics.fenced.dec();
+        }
+    }
+
+    pub fn fence(&self) -> Option<Fence> {
         self.shared().fence.clone()
     }
 }

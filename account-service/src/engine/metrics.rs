@@ -24,7 +24,7 @@ pub struct EngineMetrics {
     pub states_signed: IntCounter,
     /// Groups waiting to be put into a batch.
     pub waiting: IntGauge,
-    /// 1 while a restore fence is up.
+    /// Hubs whose restore fence is up.
     pub fenced: IntGauge,
 }
 
@@ -55,7 +55,7 @@ impl EngineMetrics {
             states_signed: metrics
                 .counter("states_signed_total", "States signed by the custody key.")?,
             waiting: metrics.gauge("engine_waiting", "Groups waiting for a batch.")?,
-            fenced: metrics.gauge("restore_fence", "1 while a restore fence is up.")?,
+            fenced: metrics.gauge("restore_fence", "Hubs whose restore fence is up.")?,
         })
     }
 }

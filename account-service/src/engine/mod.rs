@@ -13,6 +13,7 @@
 
 mod answer;
 mod attempt;
+mod closing;
 mod connect;
 mod decide;
 #[cfg(test)]
@@ -36,7 +37,7 @@ pub use types::*;
 use crate::store::directory::{self, Account};
 use crate::store::heads::Head;
 use crate::store::journal::KeyId;
-use hub_client::Terms;
+use hub_client::{IssueCaps, Terms};
 use hub_core::Address;
 use job::{Group, GroupResult, Job};
 use lane::Lane;
@@ -79,6 +80,19 @@ pub struct HubEndpoint {
     pub url: String,
     /// Bearer token with scopes `propose` and `read`.
     pub token: String,
+}
+
+/// A hub as it is connected now.
+#[derive(Debug, Clone)]
+pub struct ConnectedHub {
+    /// What channels are opened with.
+    pub terms: Arc<Terms>,
+    /// Where it is.
+    pub url: String,
+    /// What can be issued before funding is needed, in minor units; none in mint mode.
+    pub headroom: Option<hub_core::Amount>,
+    /// What it issues at most, in minor units.
+    pub caps: Option<IssueCaps>,
 }
 
 /// The database did not answer.
@@ -262,21 +276,24 @@ impl Engine {
             return Err(format!("{} of {wanted} hubs are connected", lanes.len()));
         }
         for handle in lanes.values() {
-            if let Some(why) = handle.lane.fence() {
-                return Err(format!("restore fence: {why}"));
+            if let Some(fence) = handle.lane.fence() {
+                return Err(format!("restore fence: {}", fence.why));
             }
         }
         Ok(())
     }
 
-    /// What the connected hubs sign channels on, with what can be issued without funding.
-    pub fn hubs(&self) -> Vec<(Terms, Option<hub_core::Amount>)> {
-        let mut hubs: Vec<_> = self
-            .lanes()
-            .values()
-            .map(|handle| (handle.lane.terms.clone(), handle.lane.headroom()))
-            .collect();
-        hubs.sort_by_key(|(terms, _)| terms.hub_id);
+    /// The hubs that are connected.
+    pub fn hubs(&self) -> Vec<ConnectedHub> {
+        let lanes = self.lanes();
+        let connected = lanes.values().map(|handle| ConnectedHub {
+            terms: handle.lane.opening_terms(),
+            url: handle.lane.url.clone(),
+            headroom: handle.lane.headroom(),
+            caps: handle.lane.caps(),
+        });
+        let mut hubs: Vec<_> = connected.collect();
+        hubs.sort_by_key(|hub| hub.terms.hub_id);
         hubs
     }
 

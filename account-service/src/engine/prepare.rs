@@ -80,6 +80,7 @@ impl Engine {
                 to,
             } => self.withdraw(&request, *account, *amount, *to).await?,
             Order::Refund { withdrawal } => self.refund(*withdrawal).await?,
+            Order::Reopen(ended) => self.reopen(ended.account).await?,
             Order::Deposit { deposit } => self.deposit(*deposit).await?,
         };
         Ok(Job {
@@ -97,8 +98,8 @@ impl Engine {
         let Some(lane) = self.lane(&account.hub_id) else {
             return Target::refuse(Kind::Open, refusals::hub_not_found());
         };
-        let terms = &lane.lane.terms;
-        let params = channel_params(terms, self.custody_address(), account);
+        let terms = lane.lane.opening_terms();
+        let params = channel_params(&terms, self.custody_address(), account);
         let opened = Account {
             id: account.id,
             owner: request.owner,
@@ -218,6 +219,20 @@ impl Engine {
             amount,
         })
         .await
+    }
+
+    async fn reopen(&self, account: Uuid) -> Result<Target, EngineError> {
+        let kind = Kind::Settle;
+        let Some(account) = self.account(account).await? else {
+            return Ok(Target::refuse(kind, refusals::account_not_found()));
+        };
+        let params = account.params;
+        Ok(Target {
+            kind,
+            payer: Some(account),
+            payee: None,
+            action: Ok(Action::Open { params }),
+        })
     }
 
     async fn deposit(&self, deposit: Uuid) -> Result<Target, EngineError> {

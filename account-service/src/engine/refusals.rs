@@ -2,6 +2,7 @@
 
 use super::types::Refused;
 use crate::store::directory::Account;
+use hub_client::{ISSUE_LIMIT, ISSUE_PER_ORDER};
 use hub_core::{Amount, Refusal};
 
 fn refused(code: &str, detail: impl Into<String>) -> Refused {
@@ -10,6 +11,7 @@ fn refused(code: &str, detail: impl Into<String>) -> Refused {
         detail: detail.into(),
         available: None,
         required: None,
+        limit: None,
     }
 }
 
@@ -156,8 +158,30 @@ pub(crate) fn duplicate_external_id() -> Refused {
     )
 }
 
-pub(crate) fn limit_exceeded(detail: &str) -> Refused {
-    refused("LIMIT_EXCEEDED", detail)
+/// A cap that the hub itself found exceeded.
+pub(crate) fn hub_cap(name: &str) -> Refused {
+    let detail = if name == ISSUE_LIMIT {
+        "The hub has issued what its operator allows in 60 minutes. Issue later with a new key, \
+         or ask the hub's operator."
+    } else {
+        "The amount is above what the hub issues in one order. Send less, or ask its operator."
+    };
+    Refused {
+        limit: Some(name.to_owned()),
+        ..refused("LIMIT_EXCEEDED", detail)
+    }
+}
+
+/// An issuance above what the hub issues in one order.
+pub(crate) fn above_order_cap(cap: Amount, amount: Amount) -> Refused {
+    amounts(hub_cap(ISSUE_PER_ORDER), cap, amount)
+}
+
+/// Whether an issuance that waits for funding may yet pass: the hour ends, an operator unfreezes
+/// the account or mends the row, a dispute is settled. Any other refusal ends it.
+pub(crate) fn may_pass(refusal: &Refused) -> bool {
+    refusal.limit.as_deref() == Some(ISSUE_LIMIT)
+        || ["ACCOUNT_FROZEN", "CHANNEL_FROZEN", "CHANNEL_DISPUTED"].contains(&&*refusal.code)
 }
 
 pub(crate) fn not_refundable() -> Refused {

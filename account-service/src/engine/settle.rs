@@ -3,8 +3,8 @@
 
 use super::lane::Lane;
 use super::types::{Order, Outcome, Request, Route};
-use super::{Engine, fates, job, limits};
-use crate::store::journal;
+use super::{Engine, closing, fates, job, limits, refusals};
+use crate::store::pending;
 use crate::store::settlement::{self, DepositLog, Payment, Signable, WithdrawSignatures};
 use chain_messages::{Certainty, Command, Envelope, Event, WithdrawCommand, topology};
 use hub_client::{HubError, HubRefusal, WithdrawRequest};
@@ -91,11 +91,12 @@ async fn round(
         let order = Order::Deposit { deposit };
         system(engine, format!("deposit:{deposit}"), order).await;
     }
+    closing::round(engine, lane).await?;
     complete_pending(engine, lane, &mut progress.funding_asked).await
 }
 
 /// Posts an order of the system's own; what is refused now is tried again with the next round.
-async fn system(engine: &Engine, key: String, order: Order) {
+pub(super) async fn system(engine: &Engine, key: String, order: Order) {
     let request = Request {
         id: Uuid::now_v7(),
         owner: Uuid::nil(),
@@ -177,7 +178,7 @@ async fn complete_pending(
     lane: &Arc<Lane>,
     asked: &mut Option<Instant>,
 ) -> Result<(), fates::FateError> {
-    let waiting = journal::pending(&lane.pool, lane.terms.hub_id, PAGE).await?;
+    let waiting = pending::waiting(&lane.pool, lane.terms.hub_id, PAGE).await?;
     fates::refresh_headroom(lane, !waiting.is_empty()).await?;
     ask_for_funding(engine, lane, &waiting, asked).await?;
     let mut headroom = lane.headroom();
@@ -190,7 +191,7 @@ async fn complete_pending(
         jobs.push((id, account, amount));
     }
     for (id, account, amount) in jobs {
-        resume(engine, id, account, amount)
+        resume(engine, lane, id, account, amount)
             .await
             .map_err(|error| error.0)?;
     }
@@ -236,8 +237,10 @@ async fn ask_for_funding(
     Ok(())
 }
 
+/// Posts an issuance that waited. One that is refused for good ends as failed.
 async fn resume(
     engine: &Engine,
+    lane: &Lane,
     id: Uuid,
     account: Uuid,
     amount: Amount,
@@ -268,9 +271,16 @@ async fn resume(
         atomic: false,
         reply,
     };
-    if handle.queue.try_send(group).is_ok() {
-        // Whatever the answer is, the row says whether it still waits.
-        let _ = answer.await;
+    // Whatever the answer is, the row says whether it still waits.
+    if handle.queue.try_send(group).is_ok()
+        && let Ok(Ok(outcomes)) = answer.await
+        && let Some(Outcome::Refused { refusal, .. }) = outcomes.first()
+        && !refusals::may_pass(refusal)
+        && pending::fail(engine.pool(), id, refusal).await? == 1
+    {
+        tracing::warn!(%id, code = refusal.code, "an issuance that waited for funding failed");
+        let labels = ["issue", "failed"];
+        lane.metrics.operations.with_label_values(&labels).inc();
     }
     Ok(())
 }
@@ -341,15 +351,8 @@ pub async fn handle_event(engine: &Engine, message: &Envelope<Event>) -> Result<
             }
             progress(&mut tx, *request_id, place.tx_hash, confirmations, status).await?;
         }
-        // Closing goes through the hub: it refuses to sign in a channel it knows to be closing.
-        Event::Closed { state, .. } => {
-            tracing::warn!(channel = %state.channel_id, version = state.version, "channel closed on chain");
-        }
-        Event::Settled {
-            channel_id, epoch, ..
-        } => {
-            tracing::warn!(channel = %channel_id, epoch, "channel settled on chain");
-            settlement::close_settled(&mut tx, *channel_id, *epoch).await?;
+        Event::Closed { .. } | Event::Settled { .. } => {
+            closing::handle(&mut tx, &message.body, now).await?;
         }
     }
     tx.commit().await

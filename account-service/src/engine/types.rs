@@ -1,5 +1,6 @@
 //! What goes into the posting engine and what comes out.
 
+use crate::store::closing::Ended;
 use hub_core::{Address, Amount, ChannelId, Hash32, Version};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -103,6 +104,8 @@ pub enum Order {
         /// The deposit.
         deposit: Uuid,
     },
+    /// Begins the next epoch of a channel that was settled.
+    Reopen(Ended),
 }
 
 /// An account to open.
@@ -186,6 +189,8 @@ pub enum Kind {
     Refund = 6,
     /// An account opened.
     Open = 7,
+    /// A balance that left with the settlement of its epoch.
+    Settle = 8,
 }
 
 /// Outcome of an operation. The numbers are stored; 2 is a refusal, which is no operation.
@@ -257,6 +262,9 @@ pub struct Refused {
     /// For lack of funds or capacity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required: Option<Amount>,
+    /// Which of several limits, where the code alone does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
 }
 
 /// Why a request should be sent again with the same key.

@@ -4,8 +4,10 @@ use super::attempt::{Prepared, decided};
 use super::decide::{Decision, sides};
 use super::job::{Group, Job};
 use super::lane::Lane;
+use super::closing;
 use super::types::Order;
-use crate::store::RowCount;
+use crate::store::closing::{Ended, Reopening};
+use crate::store::{self, RowCount};
 use crate::store::directory::{self, Account};
 use crate::store::heads::{self, Advance, NewHead};
 use crate::store::journal::{self, NewRow, RowLeg};
@@ -58,6 +60,7 @@ pub(crate) struct Write {
     withdrawals: Vec<NewWithdrawal>,
     deposits: Vec<(Uuid, Uuid)>,
     refunds: Vec<Uuid>,
+    reopened: Vec<Reopening>,
     funding: Option<(Amount, String)>,
 }
 
@@ -72,7 +75,9 @@ impl Write {
             .collect();
         let mut write = Self::default();
         for (next, hash) in prepared.plan.successors.iter().zip(&prepared.hashes) {
-            if let Some(head) = prepared.heads.get(&next.state.channel_id) {
+            if let Some(head) = prepared.heads.get(&next.state.channel_id)
+                && !closing::begins_epoch(head, &next.base)
+            {
                 write.advances.push(Advance {
                     from: *head,
                     to: next.state,
@@ -130,6 +135,10 @@ impl Write {
         if let (Order::Open(new), Some(account)) = (&job.request.order, &job.payee) {
             credit = self.open(account, new, leaves, prepared);
         }
+        let mut debit = debit;
+        if let (Order::Reopen(ended), Some(account)) = (&job.request.order, &job.payer) {
+            debit = self.reopen(job, ended, account, leaves, prepared);
+        }
         if let (Some(id), Some(credit)) = (job.resumes, credit) {
             self.completions.push((id, credit));
             return;
@@ -161,6 +170,31 @@ impl Write {
             }
             _ => {}
         }
+    }
+
+    /// The balance of the epoch that ended is gone; the new one begins with nothing.
+    fn reopen(
+        &mut self,
+        job: &Job,
+        ended: &Ended,
+        account: &Account,
+        leaves: &HashMap<ChannelId, (u64, u32)>,
+        prepared: &Prepared,
+    ) -> Option<RowLeg> {
+        let (version, leaf) = *leaves.get(&account.channel)?;
+        let at = usize::try_from(leaf).ok()?;
+        self.reopened.push(Reopening {
+            closing: ended.closing,
+            operation: job.operation_id(),
+            from: *prepared.heads.get(&account.channel)?,
+            to: prepared.states[at],
+            to_hash: prepared.hashes[at],
+        });
+        Some(RowLeg {
+            version,
+            balance: Amount::ZERO,
+            leaf,
+        })
     }
 
     fn open(
@@ -226,6 +260,10 @@ pub(crate) async fn write(
     if !write.advances.is_empty() {
         let moved = heads::advance(connection, &write.advances, batch).await?;
         RowCount::check("advance heads", write.advances.len(), moved)?;
+    }
+    for step in &write.reopened {
+        let rows = store::closing::reopen(connection, step, batch).await?;
+        RowCount::check("begin an epoch", 2, rows)?;
     }
     if !write.opened.is_empty() {
         let accounts: Vec<_> = write.opened.iter().map(|(a, n)| (a.as_ref(), n)).collect();

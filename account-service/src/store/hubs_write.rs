@@ -30,6 +30,24 @@ pub async fn fence(pool: &PgPool, hub_id: Uuid, why: &str) -> sqlx::Result<()> {
         .map(drop)
 }
 
+/// Hubs with the fence that is up for them.
+pub async fn fences(pool: &PgPool) -> sqlx::Result<Vec<(Uuid, Option<String>)>> {
+    sqlx::query_as("SELECT hub_id, fence FROM account.hubs ORDER BY hub_id")
+        .fetch_all(pool)
+        .await
+}
+
+/// Lifts the fence of a hub; whether there was one.
+pub async fn lift_fence(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "UPDATE account.hubs SET fence = NULL WHERE hub_id = $1 AND fence IS NOT NULL",
+    )
+    .bind(hub_id)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Why nothing is signed, if so.
 pub async fn read_fence(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT fence FROM account.hubs WHERE hub_id = $1")

@@ -183,6 +183,7 @@ pub(crate) fn kind_of(stored: i16) -> sqlx::Result<Kind> {
         Kind::Deposit,
         Kind::Refund,
         Kind::Open,
+        Kind::Settle,
     ]
     .into_iter()
     .find(|kind| *kind as i16 == stored)
@@ -326,28 +327,6 @@ pub async fn complete_pending(
     .execute(connection)
     .await?;
     Ok(done.rows_affected())
-}
-
-/// Issuances that wait for funding, oldest first: id, account, amount.
-pub async fn pending(
-    pool: &PgPool,
-    hub_id: Uuid,
-    limit: i64,
-) -> sqlx::Result<Vec<(Uuid, Uuid, Amount)>> {
-    let rows = sqlx::query(
-        "SELECT id, payee, amount FROM account.operations
-         WHERE hub_id = $1 AND outcome = 3 AND payee IS NOT NULL ORDER BY id LIMIT $2",
-    )
-    .bind(hub_id)
-    .bind(limit)
-    .fetch_all(pool)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let amount: PgAmount = row.try_get("amount")?;
-            Ok((row.try_get("id")?, row.try_get("payee")?, amount.0))
-        })
-        .collect()
 }
 
 /// Which of these issuances still wait for funding.

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod api_keys;
 pub mod batches;
 pub mod batches_read;
+pub mod closing;
 pub mod deposits_read;
 pub mod directory;
 pub mod heads;
@@ -12,9 +13,22 @@ pub mod hubs;
 pub mod hubs_write;
 pub mod journal;
 pub mod operations_read;
+pub mod pending;
 pub mod recon;
 pub mod settlement;
+pub mod tower;
 pub mod withdrawals_read;
+
+/// Settings of the connections that post. Statements with arrays of thousands are planned once,
+/// as what they are: look-ups by key, row after row in the order of the arrays. A plan made for
+/// one array's values costs more than it saves, and one that joins by hash or by scan would take
+/// row locks in an order of its own.
+pub const POSTING: [(&str, &str); 4] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
+];
 
 /// A row count that no race explains: a bug, or an edited database.
 #[derive(Debug, thiserror::Error)]

@@ -2,9 +2,13 @@
 
 use account_service::auth;
 use account_service::config::{Config, HubOption};
+use account_service::engine::Engine;
 use account_service::run;
 use account_service::store::api_keys::NewKey;
 use clap::Parser;
+use hub::config::Serve;
+use hub::run::Running;
+use hub_client::HubClient;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use runtime::shutdown::{Shutdown, Trigger};
 use serde_json::{Value, json};
@@ -36,6 +40,7 @@ struct Options {
 pub struct Server {
     pub address: SocketAddr,
     pub pool: PgPool,
+    pub engine: Engine,
     pub bed: Testbed,
     /// An administrator's key.
     pub admin: String,
@@ -65,11 +70,13 @@ impl Server {
         let (shutdown, trigger) = Shutdown::manual();
         let service = run::start(config, shutdown).await.unwrap();
         let (address, pool) = (service.address, service.pool.clone());
+        let engine = service.engine.clone();
         let task = tokio::spawn(service.serve());
         let admin = key(&pool, Uuid::now_v7(), &["admin:*"], |_| {}).await;
         Self {
             address,
             pool,
+            engine,
             bed,
             admin,
             http: Client::builder().no_proxy().build().unwrap(),
@@ -302,9 +309,10 @@ pub async fn key(
     auth::create_key(pool, &new).await.unwrap()
 }
 
-/// A running hub, in mint mode, with one token for all.
+/// A running hub with one token for all; in mint mode unless changed.
 pub struct Hub {
-    address: SocketAddr,
+    pub serve: Serve,
+    running: Option<Running>,
     trigger: Trigger,
     secrets: TempDir,
 }
@@ -312,12 +320,17 @@ pub struct Hub {
 #[derive(Parser)]
 struct HubOptions {
     #[command(flatten)]
-    serve: hub::config::Serve,
+    serve: Serve,
 }
 
 impl Hub {
     /// On the same cluster as the account-service it is for.
     pub async fn start(bed: &Testbed) -> Self {
+        Self::start_with(bed, |_| {}).await
+    }
+
+    /// With other options than the usual.
+    pub async fn start_with(bed: &Testbed, change: impl FnOnce(&mut Serve)) -> Self {
         let secrets = TempDir::new().unwrap();
         let custody = Signer::from_bytes(&CUSTODY).unwrap().address();
         let tokens = format!("propose,read,chain {HUB_TOKEN}\n");
@@ -340,20 +353,48 @@ impl Hub {
             format!("--custody-signer={custody}"),
             "--funding-mode=mint".to_owned(),
         ];
-        let options = HubOptions::try_parse_from(arguments).unwrap();
+        let mut serve = HubOptions::try_parse_from(arguments).unwrap().serve;
+        change(&mut serve);
         let (shutdown, trigger) = Shutdown::manual();
-        let running = hub::run::start(&options.serve, shutdown, trigger.clone());
+        let running = hub::run::start(&serve, shutdown, trigger.clone());
+        let running = running.await.unwrap();
+        serve.listen = running.address;
         Self {
-            address: running.await.unwrap().address,
+            serve,
+            running: Some(running),
             trigger,
             secrets,
         }
     }
 
+    /// Stops, and starts again where it was: a new session.
+    pub async fn restart_with(&mut self, change: impl FnOnce(&mut Serve)) {
+        self.stop().await;
+        change(&mut self.serve);
+        let (shutdown, trigger) = Shutdown::manual();
+        let running = hub::run::start(&self.serve, shutdown, trigger.clone());
+        self.running = Some(running.await.unwrap());
+        self.trigger = trigger;
+    }
+
+    /// Stops in good order.
+    pub async fn stop(&mut self) {
+        self.trigger.drain();
+        if let Some(running) = self.running.take() {
+            running.finished().await.unwrap();
+        }
+    }
+
+    /// Its internal API.
+    pub fn client(&self) -> HubClient {
+        let url = format!("http://{}", self.serve.listen);
+        HubClient::new(&url, HUB_TOKEN, std::time::Duration::from_secs(5)).unwrap()
+    }
+
     /// As an option of account-service.
     pub fn option(&self) -> HubOption {
         HubOption {
-            url: format!("http://{}", self.address),
+            url: format!("http://{}", self.serve.listen),
             token_file: secret(self.secrets.path(), "token", HUB_TOKEN).into(),
         }
     }
@@ -370,13 +411,28 @@ impl Server {
     pub async fn with_hub(change: impl FnOnce(&mut Config)) -> (Self, Hub) {
         let bed = testbed().await;
         let hub = Hub::start(&bed).await;
+        let server = Self::on_hub(bed, &hub, change).await;
+        (server, hub)
+    }
+
+    /// On a hub that runs, ready for money.
+    pub async fn on_hub(bed: Testbed, hub: &Hub, change: impl FnOnce(&mut Config)) -> Self {
         let server = Self::start_on(bed, |config, _| {
             config.hubs = vec![hub.option()];
             change(config);
         })
         .await;
         server.until_ready().await;
-        (server, hub)
+        server
+    }
+
+    /// Another process on the same database.
+    pub async fn replica(&self, hub: &Hub) -> Self {
+        Self::start_with(|config, _| {
+            config.database_url = self.bed.role_url("chub_account");
+            config.hubs = vec![hub.option()];
+        })
+        .await
     }
 
     /// Waits for the hub to be connected.

@@ -3,13 +3,16 @@
 
 mod accounts;
 mod cache;
+mod caps;
 mod cases;
 mod catalogue;
+mod chain;
 mod document;
+mod fence;
 mod harness;
 mod keys;
 mod money;
 mod reads;
-
+mod replicas;
 mod seed;
 mod transport;

@@ -44,6 +44,19 @@ pub struct Terms {
     pub bounty_bps: u16,
 }
 
+impl Terms {
+    /// Whether both are terms of one hub. Capacity and windows may change for channels to come;
+    /// who signs what, where, may not.
+    pub fn same_identity(&self, other: &Self) -> bool {
+        self.hub_id == other.hub_id
+            && self.hub == other.hub
+            && self.hub_signer == other.hub_signer
+            && self.custody_signer == other.custody_signer
+            && self.domain == other.domain
+            && self.mode == other.mode
+    }
+}
+
 /// A batch and its root: the mark by which two databases compare how far they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BatchMark {
@@ -70,7 +83,23 @@ pub struct Welcome {
     pub newest: BatchMark,
     /// All batches up to this one have a fate here.
     pub low_water: u64,
+    /// What the hub issues at most. The operator may change it with a restart.
+    pub caps: IssueCaps,
 }
+
+/// What a hub's operator lets it issue, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssueCaps {
+    /// In one order; never above what an hour allows.
+    pub per_order: Amount,
+    /// In any 60 minutes.
+    pub per_hour: Amount,
+}
+
+/// Name of the rule that one issuance is above [`IssueCaps::per_order`].
+pub const ISSUE_PER_ORDER: &str = "ISSUE_PER_ORDER";
+/// Name of the rule that issuances are above what is left of [`IssueCaps::per_hour`].
+pub const ISSUE_LIMIT: &str = "ISSUE_LIMIT";
 
 /// Asks the hub to sign the states that operations lead to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,7 +307,7 @@ pub enum HubRefusal {
     },
     /// A rule of the protocol, by name.
     Rule {
-        /// For example `NOT_CONSERVED`, `HEADROOM`, `ISSUE_LIMIT`, `BURN_LIMIT`, `STATE_HASH`.
+        /// For example `NOT_CONSERVED`, `HEADROOM`, [`ISSUE_PER_ORDER`], [`ISSUE_LIMIT`], `BURN_LIMIT`, `STATE_HASH`.
         name: String,
         /// The operations that break it, when it is about some of them.
         operations: Vec<OperationId>,

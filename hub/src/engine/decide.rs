@@ -9,7 +9,9 @@ use super::orders::{KnownOrder, OrderEntry, OrderKind};
 use super::refusal::{
     body, headroom, machine_rule, malformed, operations_rule, rule, version_used,
 };
-use hub_client::{BatchRequest, ErrorBody, HubRefusal, Proposal, Terms, UsedVersion};
+use hub_client::{
+    BatchRequest, ErrorBody, HubRefusal, ISSUE_LIMIT, ISSUE_PER_ORDER, Proposal, Terms, UsedVersion,
+};
 use hub_core::fold::Successor;
 use hub_core::merkle::Tree;
 use hub_core::rules::{Breach, check_conservation, check_successor, touched};
@@ -338,14 +340,17 @@ fn check_orders(view: &View<'_>, operations: &[Operation]) -> Result<Vec<OrderEn
 /// can go on at once.
 fn check_issuances(view: &View<'_>, operations: &[Operation]) -> Result<Amount, ErrorBody> {
     let mut issued = Amount::ZERO;
-    let (mut over, mut uncovered) = (Vec::new(), Vec::new());
+    let (mut too_large, mut over, mut uncovered) = (Vec::new(), Vec::new(), Vec::new());
+    let per_order = view.limits.caps().per_order;
     let left_in_hour = view.limits.issue_per_hour.less(view.budget.issued);
     for operation in operations {
         let Action::Issue { amount, .. } = operation.action else {
             continue;
         };
         let total = issued.checked_add(amount).unwrap_or(Amount::MAX);
-        if amount > view.limits.issue_per_order || total > left_in_hour {
+        if amount > per_order {
+            too_large.push(operation.id);
+        } else if total > left_in_hour {
             over.push(operation.id);
         } else if view.budget.headroom.is_some_and(|left| total > left) {
             uncovered.push(operation.id);
@@ -353,12 +358,13 @@ fn check_issuances(view: &View<'_>, operations: &[Operation]) -> Result<Amount, 
             issued = total;
         }
     }
+    if !too_large.is_empty() {
+        let detail = format!("an issuance is at most {per_order}");
+        return Err(operations_rule(ISSUE_PER_ORDER, too_large, detail));
+    }
     if !over.is_empty() {
-        let detail = format!(
-            "an issuance is at most {}, and {} are left in this hour",
-            view.limits.issue_per_order, left_in_hour
-        );
-        return Err(operations_rule("ISSUE_LIMIT", over, detail));
+        let detail = format!("{left_in_hour} can still be issued in this hour");
+        return Err(operations_rule(ISSUE_LIMIT, over, detail));
     }
     match view.budget.headroom {
         Some(left) if !uncovered.is_empty() => Err(headroom(uncovered, left)),

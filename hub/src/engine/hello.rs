@@ -36,6 +36,7 @@ impl Work for Hello {
             session: core.session,
             newest: ledger.newest,
             low_water: ledger.low_water(),
+            caps: core.parts.limits.caps(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Named limits: those an operator sets, and those that follow from the protocol.
 
+use hub_client::IssueCaps;
 use hub_core::{Amount, Version};
 use std::time::Duration;
 
@@ -12,6 +13,16 @@ pub struct Limits {
     pub issue_per_hour: Amount,
     /// The most that abandoned batches may be able to yield.
     pub burn: Amount,
+}
+
+impl Limits {
+    /// The caps on issuance as callers are told them: what an hour doesn't allow, no order can be.
+    pub fn caps(&self) -> IssueCaps {
+        IssueCaps {
+            per_order: self.issue_per_order.min(self.issue_per_hour),
+            per_hour: self.issue_per_hour,
+        }
+    }
 }
 
 /// Operations of one batch: what 4,096 leaves hold if each touches a channel of its own.

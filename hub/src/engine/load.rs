@@ -4,7 +4,6 @@ use super::head::{ChannelFacts, Head};
 use super::ledger::{Entry, Ledger, OpenBatch, Seal};
 use super::{Core, Hub, HubParts, limits};
 use crate::store;
-use hub_client::Terms;
 use hub_core::{ChannelId, State};
 use sqlx::{Acquire as _, PgPool};
 use std::collections::HashMap;
@@ -51,7 +50,7 @@ impl Hub {
         let session = Uuid::new_v4();
         let mut tx = parts.pool.begin().await?;
         let before = store::hubs::take_over(&mut tx, &parts.terms, session).await?;
-        if let Some(before) = before.filter(|before| !same_identity(before, &parts.terms)) {
+        if let Some(before) = before.filter(|before| !before.same_identity(&parts.terms)) {
             return Err(StartError::OtherTerms {
                 hub_id: parts.terms.hub_id,
                 before: format!("{before:?}"),
@@ -72,15 +71,6 @@ impl Hub {
             runtime: Handle::current(),
         })
     }
-}
-
-/// Capacity and windows may change for channels to come; who signs what, where, may not.
-fn same_identity(before: &Terms, now: &Terms) -> bool {
-    before.hub == now.hub
-        && before.hub_signer == now.hub_signer
-        && before.custody_signer == now.custody_signer
-        && before.domain == now.domain
-        && before.mode == now.mode
 }
 
 /// Reads everything the ledger sums up, in one snapshot.

@@ -36,7 +36,7 @@ async fn issuances_keep_to_the_caps_per_order_and_per_hour_across_a_restart() {
     let (over, fits) = (account.issue(0, 101), account.issue(1, 100));
     assert_eq!(
         refused(&hub, &account, vec![over, fits]).await,
-        rule("ISSUE_LIMIT", vec![over.id], None)
+        rule("ISSUE_PER_ORDER", vec![over.id], None)
     );
     account.post(&hub, vec![fits]).await;
     let hub = start(&bed, &account.terms, limits).await;
