@@ -36,6 +36,7 @@ interface Vm {
     function envOr(string calldata name, bool fallbackValue) external view returns (bool);
     function keyExistsJson(string calldata json, string calldata path) external view returns (bool);
     function parseJsonUint(string calldata json, string calldata path) external pure returns (uint256);
+    function parseJsonUintArray(string calldata json, string calldata path) external pure returns (uint256[] memory);
     function parseJsonBool(string calldata json, string calldata path) external pure returns (bool);
     function parseJsonString(string calldata json, string calldata path) external pure returns (string memory);
     function parseJsonBytes32(string calldata json, string calldata path) external pure returns (bytes32);

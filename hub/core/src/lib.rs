@@ -5,6 +5,7 @@
 //! normative text is the protocol description; rule names such as `N2.4` point into it.
 //!
 //! * [`types`]: the messages both sides sign, with their EIP-712 types;
+//! * [`trade`]: orders with their meters, chequebooks with their cheques;
 //! * [`merkle`]: the tree that lets one signature cover a batch of states;
 //! * [`fold`]: the machine: operations in, new states or a [`Refusal`] out;
 //! * [`rules`]: what must hold before either side signs, checked independently of the machine;
@@ -25,6 +26,7 @@ pub mod proof;
 pub mod rules;
 pub mod settlement;
 pub mod signature;
+pub mod trade;
 pub mod types;
 
 pub use amount::{Amount, AmountError};

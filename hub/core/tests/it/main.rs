@@ -7,5 +7,7 @@
 )]
 
 mod machine;
+mod outcomes;
 mod proof;
+mod unlocks;
 mod vectors;

@@ -4,6 +4,7 @@
 //! `UPDATE_VECTORS=1 cargo test -p hub-core` writes it anew.
 
 use hub_core::merkle::{Tree, depth_of};
+use hub_core::trade::{Book, Cheque, Meter, Order};
 use hub_core::types::{
     AcceptClose, CloseIntent, CoopSettle, Credit, Leg, LegKind, Revoke, Withdraw,
 };
@@ -14,15 +15,20 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Values that depend on nothing but their place.
-struct Source(u64);
+pub struct Source(u64);
 
 impl Source {
-    fn hash(&mut self) -> Hash32 {
+    /// Values from this place on.
+    pub fn at(place: u64) -> Self {
+        Self(place)
+    }
+
+    pub fn hash(&mut self) -> Hash32 {
         self.0 += 1;
         keccak256(&self.0.to_be_bytes())
     }
 
-    fn bits(&mut self, bits: u32) -> u128 {
+    pub fn bits(&mut self, bits: u32) -> u128 {
         // Every seventh value is the largest, every eleventh zero: the ends matter most.
         let hash = self.hash();
         let mut bytes = [0; 16];
@@ -34,7 +40,7 @@ impl Source {
         }
     }
 
-    fn u64(&mut self, bits: u32) -> u64 {
+    pub fn u64(&mut self, bits: u32) -> u64 {
         u64::try_from(self.bits(bits)).unwrap()
     }
 
@@ -42,7 +48,7 @@ impl Source {
         u32::try_from(self.bits(32)).unwrap()
     }
 
-    fn amount(&mut self, bits: u32) -> Amount {
+    pub fn amount(&mut self, bits: u32) -> Amount {
         Amount::new(self.bits(bits))
     }
 
@@ -188,6 +194,40 @@ fn messages(domain: &Domain, s: &mut Source) -> Vec<Value> {
     ]
 }
 
+fn trades(domain: &Domain, s: &mut Source) -> Vec<Value> {
+    vec![
+        case(
+            domain,
+            &Order {
+                signer: s.address(),
+                terms: s.hash(),
+            },
+        ),
+        case(
+            domain,
+            &Meter {
+                order_id: s.hash(),
+                delivered: s.u64(64),
+            },
+        ),
+        case(
+            domain,
+            &Book {
+                signer: s.address(),
+                terms: s.hash(),
+            },
+        ),
+        case(
+            domain,
+            &Cheque {
+                book_id: s.hash(),
+                beneficiary: s.address(),
+                cumulative: s.amount(128),
+            },
+        ),
+    ]
+}
+
 fn tree(s: &mut Source, count: usize) -> Value {
     let leaves: Vec<_> = (0..count).map(|_| s.hash()).collect();
     let tree = Tree::new(leaves.clone()).unwrap();
@@ -207,8 +247,9 @@ fn generate() -> String {
         chain_id: 31337,
         verifying_contract: s.address(),
     };
-    let cases: Vec<_> = (0..8).flat_map(|_| messages(&domain, &mut s)).collect();
+    let mut cases: Vec<_> = (0..8).flat_map(|_| messages(&domain, &mut s)).collect();
     let merkle: Vec<_> = [1, 2, 3, 4, 5, 8, 9, 33].map(|n| tree(&mut s, n)).into();
+    cases.extend((0..8).flat_map(|_| trades(&domain, &mut s)));
     let vectors = json!({
         "domain": {"chainId": domain.chain_id.to_string(), "verifyingContract": domain.verifying_contract},
         "domainSeparator": domain.separator(),
@@ -246,6 +287,10 @@ fn no_two_types_share_a_type_hash() {
         AcceptClose::TYPE,
         CoopSettle::TYPE,
         Leg::TYPE,
+        Order::TYPE,
+        Meter::TYPE,
+        Book::TYPE,
+        Cheque::TYPE,
     ];
     let hashes: std::collections::BTreeSet<_> = types
         .iter()
