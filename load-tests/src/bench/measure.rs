@@ -1,6 +1,7 @@
 //! One measurement: warm up, then count for a while, with everything that is used meanwhile.
 
-use super::{Args, Bed};
+use super::Args;
+use crate::Bed;
 use crate::generator::{Load, Orders};
 use crate::{probe, store};
 use anyhow::ensure;

@@ -1,18 +1,18 @@
 //! The benchmarks: a peer, a plain double-entry ledger in the same server, and ours in turn.
 
-mod bed;
 mod machine;
 mod measure;
 mod peer;
 mod report;
 mod scenarios;
 
-pub use bed::Bed;
 pub use measure::Round;
 pub use report::Report;
 
-use anyhow::ensure;
+use crate::{Bed, System};
+use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
+use stack::tools;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -98,14 +98,28 @@ pub async fn run(args: &Args) -> anyhow::Result<Report> {
         !cfg!(debug_assertions) || args.unoptimised,
         "this build is not optimised: use cargo run --release, or say --unoptimised"
     );
-    let mut bed = Bed::up(args).await?;
+    let default = || tools::workspace_root().join(".local/bench");
+    let dir = args.dir.clone().unwrap_or_else(default);
+    let parent = dir.parent().context("--dir needs a folder to lie in")?;
+    std::fs::create_dir_all(parent)?;
+    // Two benchmarks in one folder would be one system.
+    let _lock = stack::lock_file(&dir.with_extension("lock")).await?;
+    if !args.keep {
+        System::remove(&dir).await?;
+    }
+    std::fs::create_dir_all(&dir)?;
+    let result = on(args, System::up_in(&dir).await?).await;
+    if !args.keep {
+        System::remove(&dir).await?;
+    }
+    result
+}
+
+async fn on(args: &Args, system: System) -> anyhow::Result<Report> {
+    let mut bed = Bed::on(system).await?;
     let mut report = Report::begin(args, &bed).await?;
     bed.fill(args.accounts).await?;
-    let result = scenarios::all(args, &mut bed, &mut report).await;
-    let end = match result {
-        Ok(()) => report.finish(args, &bed).await,
-        Err(error) => Err(error),
-    };
-    bed.down(args).await?;
-    end.map(|()| report)
+    scenarios::all(args, &mut bed, &mut report).await?;
+    report.finish(args, &bed).await?;
+    Ok(report)
 }

@@ -1,16 +1,13 @@
 //! Results as people read them, and as programs do.
 
-use super::{Args, Bed, Round, machine};
+use super::{Args, Round, machine};
+use crate::Bed;
 use crate::store::{self, Counts};
 use anyhow::ensure;
 use serde_json::{Value, json};
 use stack::tools;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::time::{Duration, Instant};
-
-/// Longest that a reconciliation may take.
-const RECONCILIATION: Duration = Duration::from_secs(600);
 
 /// What is measured in one line of the table.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,7 +115,7 @@ impl Report {
             ),
         );
         if !args.no_reconciliation {
-            let took = reconcile(bed).await?;
+            let took = bed.reconcile().await?;
             self.note(
                 "reconciliation",
                 format!("clean, {:.1} s", took.as_secs_f64()),
@@ -192,24 +189,6 @@ impl Round {
             "troubles": self.troubles,
         })
     }
-}
-
-/// Runs a reconciliation, which must find nothing, and returns how long it took.
-async fn reconcile(bed: &Bed) -> anyhow::Result<Duration> {
-    let begun = Instant::now();
-    let run = bed
-        .system
-        .post("/v1/reconciliation/runs", json!({}))
-        .await?;
-    let path = format!("/v1/reconciliation/runs/{}", run.text("id"));
-    let mut run = run;
-    while run.text("status") == "running" {
-        ensure!(begun.elapsed() < RECONCILIATION, "{run:?} does not end");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        run = bed.system.get(&path).await?;
-    }
-    ensure!(run.text("status") == "clean", "reconciliation: {run:?}");
-    Ok(begun.elapsed())
 }
 
 /// The middle of the values, or the mean of the middle two; zero when there are none.

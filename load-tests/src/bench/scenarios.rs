@@ -1,7 +1,8 @@
 //! What is measured, in turn, round after round.
 
 use super::report::{Line, Report};
-use super::{Args, Bed, Scenario, measure, peer};
+use super::{Args, Scenario, measure, peer};
+use crate::Bed;
 use crate::generator::{AccountBatches, TransferBatches, Transfers};
 use crate::store;
 

@@ -44,11 +44,10 @@ impl Connection {
         write!(
             self.out,
             "POST {} HTTP/1.1\r\nHost: load\r\nAuthorization: Bearer {}\r\n\
-             Content-Type: application/json\r\nIdempotency-Key: {}-{}\r\nContent-Length: {}\r\n\r\n",
+             Content-Type: application/json\r\nIdempotency-Key: {}\r\nContent-Length: {}\r\n\r\n",
             head.path,
             head.api_key,
-            head.run,
-            head.number,
+            head.key,
             body.len()
         )?;
         self.out.extend_from_slice(body);
@@ -101,8 +100,7 @@ impl Connection {
 pub(super) struct Head<'a> {
     pub path: &'a str,
     pub api_key: &'a str,
-    pub run: &'a str,
-    pub number: u64,
+    pub key: &'a str,
 }
 
 #[derive(Debug, PartialEq)]

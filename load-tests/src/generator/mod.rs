@@ -10,7 +10,8 @@ pub use histogram::Histogram;
 pub use orders::{AccountBatches, Fundings, Openings, Orders, TransferBatches, Transfers, mix};
 
 use anyhow::Context as _;
-use exchange::{Connection, Head};
+use exchange::{Connection, Head, Reply};
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -47,7 +48,8 @@ pub struct Load {
     pub pace: Pace,
     /// Requests in all; without it, until it is stopped.
     pub limit: Option<u64>,
-    /// Keep the number of every request that was answered 2xx.
+    /// Keep the idempotency key of everything that was done, and what became of each item of a
+    /// batch.
     pub remember: bool,
 }
 
@@ -66,9 +68,13 @@ pub struct Outcome {
     pub latency: Histogram,
     /// Latencies of all others.
     pub refused_latency: Histogram,
-    /// Numbers of the requests that were answered 2xx, in the order of their answers, from the
-    /// start to the end, if they were to be kept.
-    pub acknowledged: Vec<u64>,
+    /// Idempotency keys of what was done, in the order of the answers, from the start to the end,
+    /// if they were to be kept. Items of a batch have keys of their own.
+    pub acknowledged: Vec<String>,
+    /// Numbers of the requests that got no answer, if they were to be kept.
+    pub unknown: Vec<u64>,
+    /// Items of batches that were refused, by problem code, if they were to be kept.
+    pub refused_items: BTreeMap<String, u64>,
     /// Requests that were due and never sent, because no connection was free.
     pub unsent: u64,
     /// Requests sent, measured or not.
@@ -85,6 +91,22 @@ impl Outcome {
     /// Answers with another status.
     pub fn refused(&self) -> u64 {
         self.statuses.values().sum::<u64>() - self.done()
+    }
+
+    fn remember(&mut self, key: String, body: &[u8]) {
+        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let Some(items) = answer["results"].as_array() else {
+            self.acknowledged.push(key);
+            return;
+        };
+        for (index, item) in items.iter().enumerate() {
+            if item["status"] == 201 {
+                self.acknowledged.push(format!("{key}#{index}"));
+            } else {
+                let code = item["problem"]["code"].as_str().unwrap_or("no code");
+                *self.refused_items.entry(code.to_owned()).or_default() += 1;
+            }
+        }
     }
 
     /// Everything that did not go well, in words.
@@ -152,6 +174,11 @@ impl Running {
 }
 
 impl Load {
+    /// The idempotency key of request `number`.
+    pub fn key(&self, number: u64) -> String {
+        format!("{}-{number}", self.run)
+    }
+
     /// Starts it on a thread of its own.
     pub fn start(self, orders: impl Orders + 'static) -> anyhow::Result<Running> {
         let signals = Arc::new(Signals::default());
@@ -237,12 +264,13 @@ impl Shared {
         }
     }
 
-    fn answered(&self, number: u64, due: Instant, status: u16, retry_after: bool, body: &[u8]) {
+    fn answered(&self, number: u64, due: Instant, reply: &Reply<'_>) {
         self.signals.answered.fetch_add(1, Ordering::Relaxed);
+        let status = reply.status;
         let good = (200..300).contains(&status);
         let mut outcome = self.outcome.borrow_mut();
         if good && self.load.remember {
-            outcome.acknowledged.push(number);
+            outcome.remember(self.load.key(number), reply.body);
         }
         if !self.signals.measure.load(Ordering::Relaxed) {
             return;
@@ -253,16 +281,18 @@ impl Shared {
             return;
         }
         outcome.refused_latency.record(due.elapsed());
-        outcome.without_retry_after += u64::from(matches!(status, 429 | 503) && !retry_after);
-        let code = serde_json::from_slice::<serde_json::Value>(body)
+        let told = reply.retry_after || !matches!(status, 429 | 503);
+        outcome.without_retry_after += u64::from(!told);
+        let code = serde_json::from_slice::<Value>(reply.body)
             .ok()
             .and_then(|problem| Some(problem["code"].as_str()?.to_owned()))
             .unwrap_or_else(|| format!("status {status}"));
         *outcome.codes.entry(code).or_default() += 1;
     }
 
-    fn broke(&self, error: &std::io::Error) {
+    fn broke(&self, sent: Option<u64>, error: &std::io::Error) {
         let mut outcome = self.outcome.borrow_mut();
+        outcome.unknown.extend(sent.filter(|_| self.load.remember));
         *outcome.broken.entry(error.to_string()).or_default() += 1;
     }
 }
@@ -281,7 +311,7 @@ async fn connection(shared: Rc<Shared>) {
                     Ok(fresh) => open = Some(fresh),
                     Err(_) if shared.stopped() => return,
                     Err(error) => {
-                        shared.broke(&error);
+                        shared.broke(None, &error);
                         tokio::time::sleep(RECONNECT).await;
                     }
                 },
@@ -291,17 +321,13 @@ async fn connection(shared: Rc<Shared>) {
         let head = Head {
             path: shared.orders.write(number, &mut body),
             api_key: &shared.load.api_key,
-            run: &shared.load.run,
-            number,
+            key: &shared.load.key(number),
         };
         shared.outcome.borrow_mut().sent += 1;
         match connection.post(&head, &body).await {
-            Ok(reply) => {
-                let (status, retry_after) = (reply.status, reply.retry_after);
-                shared.answered(number, due, status, retry_after, reply.body);
-            }
+            Ok(reply) => shared.answered(number, due, &reply),
             Err(error) => {
-                shared.broke(&error);
+                shared.broke(Some(number), &error);
                 open = None;
             }
         }

@@ -7,7 +7,9 @@
 )]
 
 mod chain;
+mod k6;
 mod kill;
+mod overload;
 mod story;
 mod tamper;
 

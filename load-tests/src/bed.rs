@@ -1,17 +1,13 @@
 //! The system that is measured, with accounts that have money.
 
-use super::Args;
 use crate::generator::{AccountBatches, Fundings, Load, Openings, Orders, Outcome, Pace};
 use crate::probe::Processes;
 use crate::{System, store};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 use sqlx::PgPool;
-use stack::tools;
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Minor units of every account: enough to pay one at a time for ever.
@@ -20,6 +16,9 @@ const FUNDS: u128 = 1_000_000_000_000;
 const TREASURIES: usize = 8;
 /// Accounts or transfers of one request while the bed is made.
 const BATCH: usize = 1_000;
+
+/// Longest that a reconciliation may take.
+const RECONCILIATION: Duration = Duration::from_secs(600);
 
 /// A system under load.
 pub struct Bed {
@@ -33,25 +32,12 @@ pub struct Bed {
     pub accounts: Arc<Vec<Uuid>>,
     /// What is watched.
     pub processes: Processes,
-    dir: PathBuf,
     loads: u32,
-    _lock: File,
 }
 
 impl Bed {
-    /// Starts the system.
-    pub async fn up(args: &Args) -> anyhow::Result<Self> {
-        let default = || tools::workspace_root().join(".local/bench");
-        let dir = args.dir.clone().unwrap_or_else(default);
-        let parent = dir.parent().context("--dir needs a folder to lie in")?;
-        std::fs::create_dir_all(parent)?;
-        // Two benchmarks in one folder would be one system.
-        let lock = stack::lock_file(&dir.with_extension("lock")).await?;
-        if !args.keep {
-            System::remove(&dir).await?;
-        }
-        std::fs::create_dir_all(&dir)?;
-        let system = System::up_in(&dir).await?;
+    /// A bed on a running system.
+    pub async fn on(system: System) -> anyhow::Result<Self> {
         let hubs = system.get("/v1/hubs").await?;
         let mut list = hubs.body["data"].as_array().into_iter().flatten();
         let hub = list
@@ -65,19 +51,14 @@ impl Bed {
             system,
             hub,
             accounts: Arc::default(),
-            dir,
             loads: 0,
-            _lock: lock,
         })
     }
 
-    /// Stops the system, and deletes its data unless it is to be kept.
-    pub async fn down(self, args: &Args) -> anyhow::Result<()> {
-        self.pool.close().await;
-        drop(self.system);
-        if !args.keep {
-            System::remove(&self.dir).await?;
-        }
+    /// Starts again what was killed.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.system.restart().await?;
+        self.processes = Processes::of(&self.system)?;
         Ok(())
     }
 
@@ -179,6 +160,23 @@ impl Bed {
         let answer = self.system.call_with_key(method, path, body, key).await?;
         ensure!(answer.status.is_success(), "{path}: {answer:?}");
         Ok(answer.text("id").to_owned())
+    }
+
+    /// Runs a reconciliation, which must find nothing, and returns how long it took.
+    pub async fn reconcile(&self) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        let mut run = self
+            .system
+            .post("/v1/reconciliation/runs", json!({}))
+            .await?;
+        let path = format!("/v1/reconciliation/runs/{}", run.text("id"));
+        while run.text("status") == "running" {
+            ensure!(begun.elapsed() < RECONCILIATION, "{run:?} does not end");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            run = self.system.get(&path).await?;
+        }
+        ensure!(run.text("status") == "clean", "reconciliation: {run:?}");
+        Ok(begun.elapsed())
     }
 
     /// One opening after the other.
