@@ -14,7 +14,7 @@ const MINING_LIMIT: Duration = Duration::from_secs(60);
 /// Pause between two looks for its receipt.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The most gas a transaction may use on the chains we know (EIP-7825).
-const GAS_CAP: u64 = 16_777_216;
+pub const GAS_CAP: u64 = 16_777_216;
 
 /// A key that sends.
 #[derive(Debug, Clone)]
@@ -34,23 +34,24 @@ impl Wallet {
         self.signer.address()
     }
 
-    /// Calls a contract and waits until that is mined.
+    /// Calls a contract and waits until that is mined. It may use the gas that the call names:
+    /// an estimate of a batch is what the batch takes when its calls fail for lack of gas.
     ///
     /// # Errors
     /// [`ChainError::Refused`] with the contract's reason when it would fail.
     pub async fn call(&self, call: &Call) -> Result<Receipt, ChainError> {
-        self.send(Some(call.to), Amount::ZERO, call.data.clone())
+        self.send(Some(call.to), Amount::ZERO, call.data.clone(), call.gas)
             .await
     }
 
     /// Sends native coin, in wei, and waits until that is mined.
     pub async fn pay(&self, to: Address, wei: Amount) -> Result<Receipt, ChainError> {
-        self.send(Some(to), wei, Vec::new()).await
+        self.send(Some(to), wei, Vec::new(), 0).await
     }
 
     /// Makes a contract from its creation code and waits until that is mined.
     pub async fn create(&self, code: Vec<u8>) -> Result<(Address, u64), ChainError> {
-        let receipt = self.send(None, Amount::ZERO, code).await?;
+        let receipt = self.send(None, Amount::ZERO, code, 0).await?;
         let created = receipt.created.ok_or_else(|| ChainError::Failed {
             what: "that makes a contract".into(),
             reason: "the receipt names none".into(),
@@ -63,6 +64,7 @@ impl Wallet {
         to: Option<Address>,
         value: Amount,
         data: Vec<u8>,
+        gas: u64,
     ) -> Result<Receipt, ChainError> {
         let from = self.address();
         let estimate = self.node.estimate(from, to, &data, value).await?;
@@ -72,7 +74,7 @@ impl Wallet {
             to,
             value,
             data,
-            gas: (estimate + estimate / 4 + 20_000).min(GAS_CAP),
+            gas: (estimate + estimate / 4 + 20_000).max(gas).min(GAS_CAP),
             fees: self.node.fees().await?,
         };
         let signed = transaction.sign(&self.signer)?;

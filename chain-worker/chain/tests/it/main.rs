@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod claims;
+mod dispute;
+mod scene;
+
 use chain::deploy::{self, NewHub, Windows};
 use chain::{At, Chain, ChainError, FundingMode, LogBody, Node, Registration, Wallet, calls};
 use chain_messages::WithdrawCommand;
@@ -138,7 +142,10 @@ async fn deposits_and_withdrawals_are_paid_and_their_logs_decoded() {
 
     let logs = chain.logs(first, receipt.block).await.unwrap();
     let names = logs.iter().map(|log| match &log.body {
-        LogBody::Other { name } => name.clone(),
+        LogBody::Opened { params, channel_id } => {
+            assert_eq!((**params, *channel_id), (channel, id));
+            "Opened".into()
+        }
         LogBody::Deposited { amount, total, .. } => format!("deposited {amount} {total}"),
         LogBody::Withdrawn {
             amount, total, to, ..
