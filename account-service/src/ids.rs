@@ -23,6 +23,8 @@ pub enum IdKind {
     Deposit,
     /// A withdrawal given back.
     Refund,
+    /// A balance that left with a settlement on chain.
+    Settlement,
     /// A state batch.
     Batch,
     /// A reconciliation run.
@@ -46,6 +48,7 @@ impl IdKind {
             Self::Withdrawal => "wdr_",
             Self::Deposit => "dep_",
             Self::Refund => "ref_",
+            Self::Settlement => "set_",
             Self::Batch => "bat_",
             Self::Run => "rec_",
             Self::Break => "brk_",

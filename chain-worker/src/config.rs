@@ -1,5 +1,6 @@
 //! What the worker is told at its start.
 
+use crate::tower::pull::AccountSource;
 use anyhow::Context as _;
 use chain::FundingMode;
 use clap::{Parser, ValueEnum};
@@ -69,6 +70,15 @@ pub struct Args {
     /// After so many milliseconds a transaction that is not mined gets higher fees.
     #[arg(long, env = "BUMP_AFTER_MS", default_value_t = 30_000)]
     pub bump_after_ms: u64,
+    /// API of account-service, whose co-signed states the watchtower copies beside those of the hubs.
+    #[arg(long, env = "ACCOUNT_URL", requires = "account_key_file")]
+    pub account_url: Option<String>,
+    /// File with a key of account-service with the scope `admin:tower`.
+    #[arg(long, env = "ACCOUNT_KEY_FILE", requires = "account_url")]
+    pub account_key_file: Option<PathBuf>,
+    /// Pause between two rounds of copying, milliseconds. A copy must not be older than a minute.
+    #[arg(long, env = "TOWER_PULL_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=30_000))]
+    pub tower_pull_ms: u64,
     /// The most that is paid for a unit of gas, in wei. Default: 500 gwei.
     #[arg(long, env = "MAX_FEE_WEI", default_value_t = 500_000_000_000)]
     pub max_fee_wei: u128,
@@ -138,6 +148,19 @@ impl Hub {
 pub const LEASE: Duration = Duration::from_secs(4);
 
 impl Args {
+    /// Account-service as a source of copies, if it is one.
+    ///
+    /// # Errors
+    /// A key file that can't be used.
+    pub fn read_account(&self) -> anyhow::Result<Option<AccountSource>> {
+        let (Some(url), Some(file)) = (&self.account_url, &self.account_key_file) else {
+            return Ok(None);
+        };
+        let key = runtime::config::read_secret(file).context("key of account-service")?;
+        let url = url.clone();
+        Ok(Some(AccountSource { url, key }))
+    }
+
     /// Reads keys and tokens.
     ///
     /// # Errors

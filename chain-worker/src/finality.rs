@@ -129,10 +129,7 @@ async fn report(
             correlation_id: worker.correlation(tx, log).await?,
             body: event,
         };
-        // A close was told to the broker when it was seen.
-        if !matches!(log.body, LogBody::Closed { .. }) {
-            messages::publish(tx, &message, now).await?;
-        }
+        messages::publish(tx, &message, now).await?;
         if let Some(hub) = log.body.hub() {
             hubs::append(tx, hub, &message).await?;
         }

@@ -8,6 +8,11 @@ use runtime::telemetry::{Metrics, SECONDS};
 /// Blocks a reorganisation undoes.
 const DEPTHS: [f64; 7] = [1.0, 2.0, 3.0, 6.0, 12.0, 32.0, 64.0];
 
+/// Seconds left of a window; windows last from ten minutes to seven days.
+const WINDOW: [f64; 9] = [
+    0.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 43_200.0, 86_400.0, 604_800.0,
+];
+
 /// All of the worker's own.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics {
@@ -47,6 +52,24 @@ pub struct WorkerMetrics {
     pub skipped: IntCounterVec,
     /// `hub_push_lag_events{hub}`
     pub push_lag: IntGaugeVec,
+    /// `tower_copies{hub}`
+    pub tower_copies: IntGaugeVec,
+    /// `tower_copy_age_seconds{hub}`
+    pub tower_age: GaugeVec,
+    /// `tower_source_down{hub,source}`
+    pub tower_source_down: IntGaugeVec,
+    /// `tower_closes_total{hub}`
+    pub tower_closes: IntCounterVec,
+    /// `tower_open_closes{hub}`
+    pub tower_open: IntGaugeVec,
+    /// `tower_closes_without_copy{hub}`
+    pub tower_without_copy: IntGaugeVec,
+    /// `tower_closes_ahead_of_copy{hub}`
+    pub tower_ahead: IntGaugeVec,
+    /// `tower_answers_total{hub,step}`
+    pub tower_answers: IntCounterVec,
+    /// `tower_seconds_left`
+    pub tower_seconds_left: Histogram,
     /// `step_failures_total{step}`
     pub failures: IntCounterVec,
 }
@@ -105,6 +128,39 @@ impl WorkerMetrics {
                 &["fault"],
             )?,
             push_lag: m.gauge_vec("hub_push_lag_events", "Events not told yet.", &["hub"])?,
+            tower_copies: m.gauge_vec("tower_copies", "Copies of newest states.", &["hub"])?,
+            tower_age: m.float_gauge_vec(
+                "tower_copy_age_seconds",
+                "Time since a source last gave all it had; must stay below 60.",
+                &["hub"],
+            )?,
+            tower_source_down: m.gauge_vec(
+                "tower_source_down",
+                "1 while a source of copies gives nothing.",
+                &["hub", "source"],
+            )?,
+            tower_closes: m.counter_vec("tower_closes_total", "Closes seen.", &["hub"])?,
+            tower_open: m.gauge_vec("tower_open_closes", "Closes not over.", &["hub"])?,
+            tower_without_copy: m.gauge_vec(
+                "tower_closes_without_copy",
+                "Running closes of channels without a copy; alarm above 0.",
+                &["hub"],
+            )?,
+            tower_ahead: m.gauge_vec(
+                "tower_closes_ahead_of_copy",
+                "Running closes with a newer state than the copy; alarm above 0.",
+                &["hub"],
+            )?,
+            tower_answers: m.counter_vec(
+                "tower_answers_total",
+                "Answers signed: challenge, penalize, settle, claim.",
+                &["hub", "step"],
+            )?,
+            tower_seconds_left: m.histogram(
+                "tower_seconds_left",
+                "Seconds of the window left when a challenge is signed.",
+                &WINDOW,
+            )?,
             failures: m.counter_vec("step_failures_total", "Steps that failed.", &["step"])?,
         })
     }

@@ -3,13 +3,14 @@
 
 use crate::config::Hub;
 use crate::error::StepError;
-use crate::store::commands;
 use crate::store::transactions::{self, Kind, New, Open, Status};
+use crate::store::{commands, disputes};
+use crate::tower::dispute::Step;
 use crate::track;
 use crate::worker::{Lead, Memory, Worker};
 use chain::calls::{self, Call};
 use chain::{At, FundingMode, Transaction};
-use hub_core::Amount;
+use hub_core::{Amount, ChannelId, Epoch};
 use uuid::Uuid;
 
 /// Withdrawals in a transaction: 50 of 230,000 gas stay below the 16.7 million that one
@@ -89,6 +90,7 @@ async fn withdraw(worker: &Worker, lead: Lead, hub: &Hub, own: &[&Open]) -> Resu
             amount: Amount::ZERO,
             ids,
             correlation_id,
+            step: None,
         };
         if !sign(worker, lead, hub, order).await? {
             return Ok(());
@@ -153,6 +155,7 @@ async fn fund(worker: &Worker, lead: Lead, hub: &Hub, own: &[&Open]) -> Result<(
         amount,
         ids,
         correlation_id,
+        step: None,
     };
     sign(worker, lead, hub, order).await.map(drop)
 }
@@ -190,22 +193,34 @@ async fn approve(
         amount: Amount::ZERO,
         ids: Vec::new(),
         correlation_id: format!("approve:{}", hub.address()),
+        step: None,
     };
     sign(worker, lead, hub, order).await
 }
 
-/// A transaction to make, and the commands it carries.
-struct Order {
-    kind: Kind,
-    call: Call,
-    amount: Amount,
-    ids: Vec<Uuid>,
-    correlation_id: String,
+/// A transaction to make, and what it carries.
+#[derive(Debug)]
+pub struct Order {
+    /// What it is for.
+    pub kind: Kind,
+    /// What it calls.
+    pub call: Call,
+    /// Tokens it moves into a vault.
+    pub amount: Amount,
+    /// The commands it carries.
+    pub ids: Vec<Uuid>,
+    /// From the oldest of them.
+    pub correlation_id: String,
+    /// What it does about which disputes.
+    pub step: Option<(Step, Vec<(ChannelId, Epoch)>)>,
 }
 
-/// Gives out a nonce, signs, and stores transaction, signed bytes and commands as one. `false` when
-/// the operator can't pay for the gas.
-async fn sign(worker: &Worker, lead: Lead, hub: &Hub, order: Order) -> Result<bool, StepError> {
+/// Gives out a nonce, signs, and stores transaction, signed bytes and what it carries as one.
+/// `false` when the operator can't pay for the gas.
+///
+/// # Errors
+/// As the node and the database fail; then nothing is stored.
+pub async fn sign(worker: &Worker, lead: Lead, hub: &Hub, order: Order) -> Result<bool, StepError> {
     let node = worker.chain.node();
     let sender = hub.address();
     let mut fees = node.fees().await?;
@@ -251,6 +266,9 @@ async fn sign(worker: &Worker, lead: Lead, hub: &Hub, order: Order) -> Result<bo
     transactions::insert(&mut tx, new, now).await?;
     transactions::insert_attempt(&mut tx, (sender, nonce), 1, (&signed, fees), now).await?;
     commands::mark_sent(&mut tx, &order.ids, sender, nonce, now).await?;
+    if let Some((step, disputes)) = &order.step {
+        disputes::carry(&mut tx, disputes, *step, (sender, nonce), now).await?;
+    }
     tx.commit().await?;
     track::count(worker, order.kind, "signed");
     tracing::info!(

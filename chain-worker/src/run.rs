@@ -2,7 +2,8 @@
 
 use crate::config::{Args, Hub};
 use crate::metrics::WorkerMetrics;
-use crate::store::{self, hubs, leases};
+use crate::store::{self, copies, hubs, leases};
+use crate::tower::{self, Tower};
 use crate::worker::{Settings, Worker};
 use crate::{push, receive};
 use actix_web::middleware::from_fn;
@@ -25,8 +26,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// Connections to the database: the round, the relay, the consumer, one for each hub, probes.
-const CONNECTIONS: u32 = 10;
+/// Connections to the database: the round, the relay, the consumer, two for each hub, probes.
+const CONNECTIONS: u32 = 12;
 /// Commands the broker may send ahead.
 const PREFETCH: u16 = 50;
 /// How long a probe waits for the database.
@@ -40,6 +41,7 @@ pub async fn run(args: Args, shutdown: Shutdown, trigger: Trigger) -> anyhow::Re
     let listener =
         TcpListener::bind(args.listen).with_context(|| format!("listening on {}", args.listen))?;
     let served = args.read_hubs()?;
+    let account = args.read_account()?;
     let build = Build::new("chain-worker", env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::new(&build)?;
     let worker_metrics = WorkerMetrics::new(&metrics)?;
@@ -64,7 +66,8 @@ pub async fn run(args: Args, shutdown: Shutdown, trigger: Trigger) -> anyhow::Re
             pool: pool.clone(),
             chain,
             hubs: served.clone(),
-            settings: Settings::from(&args),
+            settings: Settings::new(&args, account.clone()),
+            tower: Tower::default(),
             metrics: worker_metrics.clone(),
             broker_metrics: broker.metrics().clone(),
             wake: Arc::new(Notify::new()),
@@ -101,6 +104,10 @@ async fn work(
     for index in 0..worker.hubs.len() {
         let (worker, shutdown) = (Arc::clone(&worker), shutdown.clone());
         parts.spawn(async move { push::run(&worker, &worker.hubs[index], shutdown).await });
+    }
+    for index in 0..worker.hubs.len() {
+        let (worker, shutdown) = (Arc::clone(&worker), shutdown.clone());
+        parts.spawn(async move { tower::pull::run(&worker, &worker.hubs[index], shutdown).await });
     }
     let until = shutdown.clone();
     parts.spawn(async move {
@@ -184,6 +191,7 @@ async fn reach(
     }
     for hub in served {
         hubs::ensure(&mut *tx, hub.address()).await?;
+        copies::ensure_mark(&mut *tx, hub.address()).await?;
     }
     tx.commit().await?;
     for hub in served {

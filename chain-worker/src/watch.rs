@@ -2,10 +2,12 @@
 
 use crate::error::StepError;
 use crate::store::cursor::{self, Cursor};
-use crate::store::{logs, messages};
+use crate::store::{disputes, hubs, logs, messages};
 use crate::worker::{Lead, Worker};
 use chain::{At, Block, ChainLog, LogBody};
 use chain_messages::{Certainty, Envelope, Event};
+use hub_core::Amount;
+use hub_core::settlement::Closer;
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -101,6 +103,7 @@ async fn undo_orphaned(
     cursor::set_scanned(&mut tx, common, hash).await?;
     tx.commit().await?;
     worker.outbox.notify_one();
+    worker.push.notify_waiters();
     Ok(Cursor {
         scanned: common,
         scanned_hash: hash,
@@ -184,15 +187,46 @@ async fn scan(
         let confirmations = head.number.saturating_sub(log.place.block) + 1;
         announce(worker, &mut tx, log, Certainty::Seen, confirmations, now).await?;
     }
+    let closes = note_closes(worker, &mut tx, &found, now).await?;
     cursor::keep_blocks(&mut tx, &headers).await?;
     cursor::set_scanned(&mut tx, to, last.hash).await?;
     tx.commit().await?;
     worker.outbox.notify_one();
+    if closes > 0 {
+        worker.push.notify_waiters();
+        worker.tower.ask();
+    }
     Ok(())
 }
 
-/// Tells the broker about a log that is not final. A close is told when it is seen: freezing a
-/// channel too early does no harm.
+/// Puts new closes of served hubs on the watchtower's list; says how many are news.
+async fn note_closes(
+    worker: &Worker,
+    tx: &mut PgConnection,
+    found: &[ChainLog],
+    now: time::OffsetDateTime,
+) -> sqlx::Result<u64> {
+    let mut news = 0;
+    for log in found {
+        let LogBody::Closed { hub, state, .. } = &log.body else {
+            continue;
+        };
+        if worker.hub(*hub).is_none() {
+            continue;
+        }
+        if disputes::note(tx, *hub, state.channel_id, state.epoch, now).await? {
+            let label = hub.to_string();
+            tracing::warn!(channel = %state.channel_id, version = state.version, hub = label, "a channel is closed on chain");
+            let labels = [label.as_str()];
+            worker.metrics.tower_closes.with_label_values(&labels).inc();
+            news += 1;
+        }
+    }
+    Ok(news)
+}
+
+/// Tells the broker about a log that is not final. A close is told to the hub as well: neither side
+/// may sign a state that the closer does not know; freezing a channel too early does no harm.
 async fn announce(
     worker: &Worker,
     tx: &mut PgConnection,
@@ -201,19 +235,19 @@ async fn announce(
     confirmations: u64,
     now: time::OffsetDateTime,
 ) -> sqlx::Result<()> {
-    let is_close = matches!(log.body, LogBody::Closed { .. });
     let Some(event) = event(worker, log, certainty, confirmations) else {
         return Ok(());
     };
-    if is_close && certainty == Certainty::Orphaned {
-        return Ok(());
-    }
     let message = Envelope {
         id: Uuid::now_v7(),
         correlation_id: worker.correlation(tx, log).await?,
         body: event,
     };
-    messages::publish(tx, &message, now).await
+    messages::publish(tx, &message, now).await?;
+    match log.body {
+        LogBody::Closed { hub, .. } => hubs::append(tx, hub, &message).await,
+        _ => Ok(()),
+    }
 }
 
 /// The event that a log is at this certainty, if it is one and about a hub that we serve.
@@ -261,22 +295,31 @@ pub fn event(
         }),
         LogBody::Closed {
             state,
-            by_hub,
+            closer,
             deadline,
             ..
         } => Some(Event::Closed {
             state: *state,
-            by_hub: *by_hub,
+            by_hub: *closer == Closer::Hub,
             deadline: *deadline,
+            certainty,
             place,
         }),
         LogBody::Settled {
-            channel_id, epoch, ..
-        } if certainty == Certainty::Final => Some(Event::Settled {
-            channel_id: *channel_id,
-            epoch: *epoch,
-            place,
-        }),
-        LogBody::Settled { .. } | LogBody::WithdrawSkipped { .. } | LogBody::Other { .. } => None,
+            channel_id,
+            epoch,
+            paid,
+            ..
+        } if certainty == Certainty::Final => {
+            // What is owed is part of what a close pays, and comes on top of what was agreed.
+            let owed = if paid.agreed { paid.owed } else { Amount::ZERO };
+            Some(Event::Settled {
+                channel_id: *channel_id,
+                epoch: *epoch,
+                paid: paid.user_pay.checked_add(owed).unwrap_or(Amount::MAX),
+                place,
+            })
+        }
+        _ => None,
     }
 }

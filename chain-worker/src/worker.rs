@@ -4,6 +4,8 @@ use crate::config::{Args, Finality, Hub, LEASE};
 use crate::error::StepError;
 use crate::metrics::WorkerMetrics;
 use crate::store::leases;
+use crate::tower::pull::AccountSource;
+use crate::tower::{self, Tower};
 use crate::{finality, plan, send, track, watch};
 use chain::Chain;
 use hub_core::{Address, Amount};
@@ -41,6 +43,8 @@ pub struct Worker {
     pub outbox: Arc<Notify>,
     /// Notified when hubs have something to be told.
     pub push: Notify,
+    /// What the watchtower's parts tell each other.
+    pub tower: Tower,
     /// Who leads, as far as this process knows; nobody else's business.
     pub lead: channel::Sender<Option<Lead>>,
     /// What this process is called in the lease.
@@ -68,10 +72,15 @@ pub struct Settings {
     pub bump_after: Duration,
     /// The most that is paid for a unit of gas, in wei.
     pub max_fee: u128,
+    /// Pause between two rounds of copying states.
+    pub tower_pull: Duration,
+    /// Account-service as a source of copies, if it is one.
+    pub account: Option<AccountSource>,
 }
 
-impl From<&Args> for Settings {
-    fn from(args: &Args) -> Self {
+impl Settings {
+    /// From what the worker was told, and account-service as a source of copies.
+    pub fn new(args: &Args, account: Option<AccountSource>) -> Self {
         Self {
             deploy_block: args.deploy_block,
             finality: args.finality,
@@ -82,6 +91,8 @@ impl From<&Args> for Settings {
             poll: Duration::from_millis(args.poll_ms),
             bump_after: Duration::from_millis(args.bump_after_ms),
             max_fee: args.max_fee_wei,
+            tower_pull: Duration::from_millis(args.tower_pull_ms),
+            account,
         }
     }
 }
@@ -195,6 +206,11 @@ impl Worker {
         }
         let tracked = track::step(self, lead, memory).await;
         self.note("track", tracked);
+        // What is not read yet may already be the answer.
+        if memory.trusted && !behind {
+            let answered = tower::answer::step(self, lead).await;
+            self.note("tower", answered);
+        }
         if memory.trusted {
             let planned = plan::step(self, lead, memory).await;
             self.note("plan", planned);

@@ -28,7 +28,8 @@ pub struct ChannelView {
     pub account_id: String,
     /// Its hub.
     pub hub_id: String,
-    /// `open`, `frozen` (by an operator, or because its record was changed) or `closed`.
+    /// `open`, `frozen` (by an operator, or because its record was changed), `closing` (on chain) or
+    /// `closed`.
     pub status: &'static str,
     /// Its life.
     pub epoch: Epoch,
@@ -130,6 +131,7 @@ pub async fn get(call: Call) -> Answer {
             _ if !intact => "frozen",
             1 => "open",
             2 => "frozen",
+            4 => "closing",
             _ => "closed",
         },
         epoch: state.epoch,

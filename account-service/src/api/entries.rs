@@ -23,6 +23,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("withdrawal", Kind::Withdraw),
     ("deposit", Kind::Deposit),
     ("refund", Kind::Refund),
+    ("settlement", Kind::Settle),
 ];
 
 /// A line of an account.
@@ -33,7 +34,7 @@ pub struct EntryView {
     pub id: String,
     /// The account.
     pub account_id: String,
-    /// `issuance`, `redemption`, `transfer`, `withdrawal`, `deposit` or `refund`.
+    /// `issuance`, `redemption`, `transfer`, `withdrawal`, `deposit`, `refund` or `settlement`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// `debit` or `credit`.
@@ -68,6 +69,7 @@ impl EntryView {
             Kind::Deposit => (IdKind::Deposit, line.deposit.unwrap_or(line.operation)),
             Kind::Refund => (IdKind::Refund, line.operation),
             Kind::Open => (IdKind::Account, account),
+            Kind::Settle => (IdKind::Settlement, line.operation),
         };
         let direction = if line.debit { "debit" } else { "credit" };
         let operation_id = id_kind.text(id);

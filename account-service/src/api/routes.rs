@@ -2,7 +2,7 @@
 
 use super::{
     account_batches, accounts, balances, channels, deposits, entries, hubs, issuances, openapi,
-    proofs, reconciliation, transfer_batches, transfers, withdrawals,
+    proofs, reconciliation, tower, transfer_batches, transfers, withdrawals,
 };
 use crate::problem::{Code, Problem};
 use actix_web::{HttpRequest, web};
@@ -26,6 +26,7 @@ macro_rules! routes {
             )+
             runtime::ops::routes(config);
             openapi::configure_docs(config);
+            tower::configure(config);
             config.default_service(web::to(not_found));
         }
     };

@@ -297,7 +297,9 @@ pub async fn set_status(
         AccountStatus::Frozen => ChannelStatus::Frozen,
         AccountStatus::Closing | AccountStatus::Closed => ChannelStatus::Closed,
     };
-    let heads = sqlx::query("UPDATE account.heads SET status = $2 WHERE channel_id = $1")
+    let heads = sqlx::query(
+        "UPDATE account.heads SET status = CASE status WHEN 4 THEN 4 ELSE $2 END WHERE channel_id = $1",
+    )
         .bind(PgChannelId(channel))
         .bind(channel_status as i16)
         .execute(&mut *connection)

@@ -19,6 +19,8 @@ pub enum DepositStatus {
     Credited = 3,
     /// Its block was orphaned.
     Orphaned = 4,
+    /// It was in no balance when its epoch ended: the settlement dealt with it.
+    Settled = 5,
 }
 
 impl DepositStatus {
@@ -28,6 +30,7 @@ impl DepositStatus {
         ("final", Self::Final),
         ("credited", Self::Credited),
         ("orphaned", Self::Orphaned),
+        ("settled", Self::Settled),
     ];
 
     /// Its word in the API.
@@ -124,7 +127,7 @@ pub async fn pending_at(pool: &PgPool, account: Uuid, at: OffsetDateTime) -> sql
         "SELECT coalesce(sum(d.amount), 0) FROM account.deposits d
          LEFT JOIN account.operations o ON o.id = d.operation_id
          LEFT JOIN account.batches b ON b.id = o.batch
-         WHERE d.account_id = $1 AND d.created_at <= $2 AND d.status <> 4
+         WHERE d.account_id = $1 AND d.created_at <= $2 AND d.status < 4
            AND (b.created_at IS NULL OR b.created_at > $2)",
     )
     .bind(account)

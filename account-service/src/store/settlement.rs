@@ -295,30 +295,6 @@ pub async fn set_deposits(
     .map(drop)
 }
 
-/// Ends an account whose channel's epoch was settled on chain; head first, as the engine locks.
-pub async fn close_settled(
-    connection: &mut PgConnection,
-    channel: ChannelId,
-    epoch: u32,
-) -> sqlx::Result<()> {
-    let done =
-        sqlx::query("UPDATE account.heads SET status = 3 WHERE channel_id = $1 AND epoch <= $2")
-            .bind(PgChannelId(channel))
-            .bind(epoch.cast_signed())
-            .execute(&mut *connection)
-            .await?;
-    if done.rows_affected() == 1 {
-        sqlx::query(
-            "UPDATE account.accounts SET status = 4, version = version + 1
-             WHERE channel_id = $1 AND status <> 4",
-        )
-        .bind(PgChannelId(channel))
-        .execute(connection)
-        .await?;
-    }
-    Ok(())
-}
-
 /// A deposit log of a known channel.
 #[derive(Debug, Clone, Copy)]
 pub struct DepositLog {

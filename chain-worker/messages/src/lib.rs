@@ -4,6 +4,8 @@
 //! sender's outbox row, by which the receiver drops duplicates. Events reach the hub over its
 //! internal API in the same shape. Events of one worker are sent in the order of the chain.
 
+pub mod tower;
+
 use hub_core::types::Withdraw;
 use hub_core::{Address, Amount, ChannelId, ChannelParams, Epoch, Hash32, Signature, State};
 use serde::{Deserialize, Serialize};
@@ -151,7 +153,7 @@ pub enum Event {
         /// Where.
         place: Place,
     },
-    /// A channel is being closed on chain.
+    /// A channel is being closed on chain. Nothing is signed in it from the first sight on.
     Closed {
         /// The posted state.
         state: State,
@@ -159,6 +161,8 @@ pub enum Event {
         by_hub: bool,
         /// End of the challenge window, Unix seconds.
         deadline: u64,
+        /// How sure it is. An orphaned close is as if it had never been.
+        certainty: Certainty,
         /// Where.
         place: Place,
     },
@@ -168,6 +172,8 @@ pub enum Event {
         channel_id: ChannelId,
         /// The epoch that ended.
         epoch: Epoch,
+        /// What the user's side was paid or is owed for its balance, in minor units.
+        paid: Amount,
         /// Where.
         place: Place,
     },

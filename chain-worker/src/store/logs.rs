@@ -1,9 +1,10 @@
 //! `chain.logs`: what the contract said, and how sure that is.
 
 use super::{int, uint};
+use crate::tower::dispute;
 use chain::{ChainLog, LogBody};
 use chain_messages::Place;
-use runtime::pg::PgHash;
+use runtime::pg::{PgChannelId, PgHash};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -49,11 +50,16 @@ pub async fn insert(db: &mut PgConnection, logs: &[ChainLog]) -> sqlx::Result<()
         .iter()
         .map(|log| log.body.request_id().map(PgHash))
         .collect();
+    let channels: Vec<_> = logs
+        .iter()
+        .map(|log| dispute::channel_of(&log.body).map(PgChannelId))
+        .collect();
     sqlx::query(
-        "INSERT INTO chain.logs (block_hash, log_index, block, tx_hash, request_id, status, body)
-         SELECT h, i, b, t, r, 1, j
-         FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::jsonb[])
-            AS log (h, i, b, t, r, j)
+        "INSERT INTO chain.logs (block_hash, log_index, block, tx_hash, request_id, channel_id,
+            status, body)
+         SELECT h, i, b, t, r, c, 1, j
+         FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[],
+            $7::jsonb[]) AS log (h, i, b, t, r, c, j)
          ON CONFLICT (block_hash, log_index) DO UPDATE SET status = 1 WHERE logs.status = 3",
     )
     .bind(&hashes)
@@ -61,6 +67,7 @@ pub async fn insert(db: &mut PgConnection, logs: &[ChainLog]) -> sqlx::Result<()
     .bind(&blocks)
     .bind(&transactions)
     .bind(&requests)
+    .bind(&channels)
     .bind(&bodies)
     .execute(db)
     .await

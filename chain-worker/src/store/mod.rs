@@ -1,7 +1,9 @@
 //! The worker's tables. Every function takes the caller's transaction.
 
 pub mod commands;
+pub mod copies;
 pub mod cursor;
+pub mod disputes;
 pub mod hubs;
 pub mod leases;
 pub mod logs;

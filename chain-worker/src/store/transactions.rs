@@ -18,6 +18,14 @@ pub enum Kind {
     Fund = 2,
     /// Approval of the token.
     Approve = 3,
+    /// Answers to stale closes.
+    Answer = 4,
+    /// Settlements.
+    Settle = 5,
+    /// Payouts that were due later.
+    Claim = 6,
+    /// Closes.
+    Close = 7,
 }
 
 impl Kind {
@@ -25,6 +33,10 @@ impl Kind {
         match code {
             1 => Self::Withdraw,
             2 => Self::Fund,
+            4 => Self::Answer,
+            5 => Self::Settle,
+            6 => Self::Claim,
+            7 => Self::Close,
             _ => Self::Approve,
         }
     }
@@ -35,6 +47,10 @@ impl Kind {
             Self::Withdraw => "withdraw",
             Self::Fund => "fund_vault",
             Self::Approve => "approve",
+            Self::Answer => "answer",
+            Self::Settle => "settle",
+            Self::Claim => "claim",
+            Self::Close => "close",
         }
     }
 }
@@ -58,7 +74,8 @@ pub enum Status {
 }
 
 impl Status {
-    fn from_code(code: i16) -> Self {
+    /// From its stored number.
+    pub fn from_code(code: i16) -> Self {
         match code {
             1 => Self::Signed,
             2 => Self::Broadcast,

@@ -1,12 +1,16 @@
 //! The client of the hub's internal API.
 
 use crate::wire::{
-    BatchRequest, ChainEventsRequest, ChannelHead, ErrorBody, FatesRequest, Hello, HubRefusal,
+    BatchRequest, ChainEventsRequest, ChannelHead, ErrorBody, FatesRequest, Hello, HubRefusal, ImportRequest, Imported,
     JournalEntry, Marks, SignedBatch, Terms, Welcome, WithdrawRequest, WithdrawSigned,
 };
-use hub_core::ChannelId;
+use chain_messages::tower::{AttestedPage, ParamsPage, ParamsRequest};
+use hub_core::{Address, ChannelId};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
+
+/// How long an import may take: thousands of states, a statement each.
+const IMPORT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a call to the hub failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +64,17 @@ impl HubClient {
 
     /// Asks for a signature over a batch.
     pub async fn sign_batch(&self, request: &BatchRequest) -> Result<SignedBatch, HubError> {
-        self.post("batches", request).await
+        let frame = request
+            .to_frame()
+            .map_err(|error| HubError::Unknown(error.to_string()))?;
+        self.send(self.http.post(self.url("batches")).body(frame))
+            .await
+    }
+
+    /// Gives a restored hub what it lost.
+    pub async fn import(&self, request: &ImportRequest) -> Result<Imported, HubError> {
+        let post = self.http.post(self.url("import")).timeout(IMPORT_TIMEOUT);
+        self.send(post.json(request)).await
     }
 
     /// Tells what became of batches.
@@ -85,6 +99,18 @@ impl HubClient {
     pub async fn journal(&self, after: u64, limit: u32) -> Result<Vec<JournalEntry>, HubError> {
         self.get(&format!("journal?after={after}&limit={limit}"))
             .await
+    }
+
+    /// Committed batches of a hub above `after`, oldest first. Account-service answers this and
+    /// [`Self::params`] at the same place.
+    pub async fn attestations(&self, hub: Address, after: u64) -> Result<AttestedPage, HubError> {
+        self.get(&format!("attestations?hub={hub}&after={after}"))
+            .await
+    }
+
+    /// The parameters of channels, as far as they are known there.
+    pub async fn params(&self, request: &ParamsRequest) -> Result<ParamsPage, HubError> {
+        self.post("params", request).await
     }
 
     /// One channel's head.

@@ -104,6 +104,8 @@ fn place(operation: &OperationRow, states: &[State]) -> Result<Legs, String> {
         6 => (None, Some(LegKind::Refund)),
         // An opening moves nothing and is no leg; it still names its state.
         7 => return opening(operation, states).map(|()| [None, None]),
+        // Nor is a balance that left with the epoch before the state that it names.
+        8 => return ending(operation, states).map(|()| [None, None]),
         other => return Err(format!("kind={other}")),
     };
     let leg = |kind: Option<LegKind>, side: Option<Side>, other: Option<Side>, name: &str| {
@@ -132,6 +134,18 @@ fn place(operation: &OperationRow, states: &[State]) -> Result<Legs, String> {
 fn opening(operation: &OperationRow, states: &[State]) -> Result<(), String> {
     let side = operation.payee.ok_or("kind=7 without a payee")?;
     located(side, states, "payee").map(drop)
+}
+
+fn ending(operation: &OperationRow, states: &[State]) -> Result<(), String> {
+    let side = operation.payer.ok_or("kind=8 without a payer")?;
+    let (leaf, balance) = located(side, states, "payer")?;
+    let state = usize::try_from(leaf).ok().and_then(|at| states.get(at));
+    match state {
+        Some(state) if state.ack_version == 0 && balance.is_zero() => Ok(()),
+        _ => Err(format!(
+            "kind=8 payer_balance={balance}, not the first state of an epoch"
+        )),
+    }
 }
 
 /// The state that a side names, which must be of its channel and version; and the balance.

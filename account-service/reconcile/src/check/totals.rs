@@ -53,12 +53,13 @@ pub async fn issue_identity(context: &mut Context, users: &SignedTotals) -> Resu
             signed(t.deposited),
             minus(t.withdrawn),
             signed(t.refunded),
+            minus(t.settled),
         ]);
         let found = signed(users.get(hub).copied().unwrap_or_default());
         if expected != found {
             let text = format!(
-                "users have {expected}: issued {} - redeemed {} + deposited {} - withdrawn {} + refunded {}",
-                t.issued, t.redeemed, t.deposited, t.withdrawn, t.refunded
+                "users have {expected}: issued {} - redeemed {} + deposited {} - withdrawn {} + refunded {} - settled {}",
+                t.issued, t.redeemed, t.deposited, t.withdrawn, t.refunded, t.settled
             );
             let class = (CheckId::R5, Class::AmountMismatch);
             findings.found(

@@ -118,6 +118,8 @@ pub struct Totals {
     pub deposited: Amount,
     /// Withdrawals given back.
     pub refunded: Amount,
+    /// What left with settlements on chain.
+    pub settled: Amount,
 }
 
 /// The totals of each hub.
@@ -128,7 +130,8 @@ pub async fn totals(connection: &mut PgConnection) -> sqlx::Result<Vec<(Uuid, To
                 coalesce(sum(amount) FILTER (WHERE kind = 2), 0) AS redeemed,
                 coalesce(sum(amount) FILTER (WHERE kind = 4), 0) AS withdrawn,
                 coalesce(sum(amount) FILTER (WHERE kind = 5), 0) AS deposited,
-                coalesce(sum(amount) FILTER (WHERE kind = 6), 0) AS refunded
+                coalesce(sum(amount) FILTER (WHERE kind = 6), 0) AS refunded,
+                coalesce(sum(amount) FILTER (WHERE kind = 8), 0) AS settled
          FROM account.operations WHERE outcome = 1 GROUP BY hub_id",
     )
     .fetch_all(connection)
@@ -142,6 +145,7 @@ pub async fn totals(connection: &mut PgConnection) -> sqlx::Result<Vec<(Uuid, To
                 withdrawn: amount(row, "withdrawn")?,
                 deposited: amount(row, "deposited")?,
                 refunded: amount(row, "refunded")?,
+                settled: amount(row, "settled")?,
             };
             Ok((row.try_get("hub_id")?, totals))
         })

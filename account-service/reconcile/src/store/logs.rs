@@ -69,7 +69,7 @@ const LOG_WITHOUT_DEPOSIT: &str = "
     JOIN account.heads h ON h.channel_id = decode(substring(l.body->>'channel_id' FROM 3), 'hex')
     LEFT JOIN account.deposits d ON d.block_hash = l.block_hash AND d.log_index = l.log_index
     WHERE l.status = 2 AND l.body->>'log' = 'deposited' AND l.block <= $2
-      AND (d.id IS NULL OR d.status NOT IN (2, 3))
+      AND (d.id IS NULL OR d.status NOT IN (2, 3, 5))
     ORDER BY 1 LIMIT $1";
 
 macro_rules! totals {

@@ -28,14 +28,15 @@ const WITHOUT_ORDER: &str = "
     WHERE o.kind = 4 AND o.outcome = 1 AND w.id IS NULL
     ORDER BY o.id LIMIT $1";
 
-/// Orders that ended without the money being back.
+/// Orders that ended without the money being back. What was on its way when a channel was settled
+/// was part of that settlement.
 const NOT_REFUNDED: &str = "
     SELECT w.id::text AS key, concat('a refund of ', w.amount, ' for status ', w.status) AS expected,
            CASE WHEN o.id IS NULL THEN 'none' ELSE concat('a refund of ', o.amount, ' to ', o.payee) END AS found
     FROM account.withdrawals w
     LEFT JOIN account.operations o ON o.owner = '00000000-0000-0000-0000-000000000000' AND o.route = 8
          AND o.idem_key = concat('refund:', w.id) AND o.kind = 6 AND o.outcome = 1
-    WHERE w.status IN (6, 7)
+    WHERE w.status IN (6, 7) AND w.failure IS DISTINCT FROM 'settled'
       AND (o.id IS NULL OR o.payee IS DISTINCT FROM w.account_id OR o.amount <> w.amount)
     ORDER BY w.id LIMIT $1";
 

@@ -1,0 +1,271 @@
+//! `account.closings`: closes of channels, from the first sight or order to the next epoch.
+
+use super::heads::{ChannelStatus, Head};
+use hub_core::{Amount, ChannelId, Hash32, State};
+use runtime::pg::{PgAmount, PgChannelId, PgHash};
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A close that the chain shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The epoch.
+    pub epoch: u32,
+    /// The transaction.
+    pub tx_hash: Hash32,
+}
+
+/// Locks the head of a channel in an epoch; `false` when the channel is none of ours, or in
+/// another epoch. Heads are locked before everything else, as the engine does.
+async fn lock(connection: &mut PgConnection, channel: ChannelId, epoch: u32) -> sqlx::Result<bool> {
+    let row: Option<i32> = sqlx::query_scalar(
+        "SELECT 1 FROM account.heads WHERE channel_id = $1 AND epoch = $2 FOR UPDATE",
+    )
+    .bind(PgChannelId(channel))
+    .bind(epoch.cast_signed())
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Notes a close that was seen: from now on nothing is signed in the channel.
+pub async fn seen(
+    connection: &mut PgConnection,
+    close: &Seen,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    if !lock(connection, close.channel, close.epoch).await? {
+        return Ok(());
+    }
+    let known = sqlx::query(
+        "UPDATE account.closings SET status = 3, tx_hash = $3, updated_at = $4
+         WHERE channel_id = $1 AND epoch = $2 AND status IN (1, 2, 3)",
+    )
+    .bind(PgChannelId(close.channel))
+    .bind(close.epoch.cast_signed())
+    .bind(PgHash(close.tx_hash))
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    if known.rows_affected() == 0 {
+        insert(connection, close, 3, None, now).await?;
+    }
+    sqlx::query("UPDATE account.heads SET status = 4 WHERE channel_id = $1")
+        .bind(PgChannelId(close.channel))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    close: &Seen,
+    status: i16,
+    paid: Option<Amount>,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO account.closings (id, hub_id, account_id, channel_id, epoch, status,
+            correlation_id, tx_hash, paid, created_at, updated_at)
+         SELECT $1, a.hub_id, a.id, a.channel_id, $3, $4, $5, $6, $7, $8, $8
+         FROM account.accounts a WHERE a.channel_id = $2",
+    )
+    .bind(Uuid::now_v7())
+    .bind(PgChannelId(close.channel))
+    .bind(close.epoch.cast_signed())
+    .bind(status)
+    .bind(format!("chain:{}", close.tx_hash))
+    .bind(PgHash(close.tx_hash))
+    .bind(paid.map(PgAmount))
+    .bind(now)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Takes back a close whose block was orphaned. One that was ordered here is still on its way.
+pub async fn orphaned(
+    connection: &mut PgConnection,
+    close: &Seen,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    if !lock(connection, close.channel, close.epoch).await? {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE account.closings
+         SET status = CASE WHEN state_hash IS NULL THEN 5 ELSE 2 END, tx_hash = NULL, updated_at = $4
+         WHERE channel_id = $1 AND epoch = $2 AND status = 3 AND tx_hash = $3",
+    )
+    .bind(PgChannelId(close.channel))
+    .bind(close.epoch.cast_signed())
+    .bind(PgHash(close.tx_hash))
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE account.heads h
+         SET status = CASE a.status WHEN 2 THEN 2 WHEN 1 THEN 1 ELSE 3 END
+         FROM account.accounts a
+         WHERE h.channel_id = $1 AND a.channel_id = h.channel_id AND NOT EXISTS (
+            SELECT 1 FROM account.closings c
+            WHERE c.channel_id = h.channel_id AND c.epoch = h.epoch AND c.status IN (1, 2, 3))",
+    )
+    .bind(PgChannelId(close.channel))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Notes a settlement that is final. What was on its way between balance and chain has been
+/// settled with it: orders that were not paid, and deposits that were in no balance.
+pub async fn settled(
+    connection: &mut PgConnection,
+    close: &Seen,
+    paid: Amount,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    if !lock(connection, close.channel, close.epoch).await? {
+        return Ok(());
+    }
+    let known = sqlx::query(
+        "UPDATE account.closings SET status = 4, tx_hash = $3, paid = $4, updated_at = $5
+         WHERE channel_id = $1 AND epoch = $2 AND status IN (1, 2, 3)",
+    )
+    .bind(PgChannelId(close.channel))
+    .bind(close.epoch.cast_signed())
+    .bind(PgHash(close.tx_hash))
+    .bind(PgAmount(paid))
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    if known.rows_affected() == 0 {
+        insert(connection, close, 4, Some(paid), now).await?;
+    }
+    sqlx::query("UPDATE account.heads SET status = 4 WHERE channel_id = $1")
+        .bind(PgChannelId(close.channel))
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "UPDATE account.withdrawals
+         SET status = 6, failure = 'settled', updated_at = $3, version = version + 1
+         WHERE channel_id = $1 AND epoch = $2 AND status < 5",
+    )
+    .bind(PgChannelId(close.channel))
+    .bind(close.epoch.cast_signed())
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE account.deposits SET status = 5, updated_at = $3
+         WHERE channel_id = $1 AND epoch = $2 AND status = 2",
+    )
+    .bind(PgChannelId(close.channel))
+    .bind(close.epoch.cast_signed())
+    .bind(now)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// A settled epoch whose successor has not begun here.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// The close.
+    pub closing: Uuid,
+    /// The account.
+    pub account: Uuid,
+    /// The epoch that ended.
+    pub epoch: u32,
+    /// What the account had in it, in minor units.
+    pub balance: Amount,
+}
+
+/// Settled epochs of a hub whose successors have not begun, oldest first.
+pub async fn ended(pool: &PgPool, hub_id: Uuid, limit: i64) -> sqlx::Result<Vec<Ended>> {
+    let rows: Vec<(Uuid, Uuid, i32, PgAmount)> = sqlx::query_as(
+        "SELECT c.id, c.account_id, c.epoch, h.user_balance + h.user_locked
+         FROM account.closings c
+         JOIN account.heads h ON h.channel_id = c.channel_id AND h.epoch = c.epoch
+         WHERE c.hub_id = $1 AND c.status = 4 AND c.operation_id IS NULL
+         ORDER BY c.id LIMIT $2",
+    )
+    .bind(hub_id)
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(closing, account, epoch, balance)| Ended {
+            closing,
+            account,
+            epoch: epoch.cast_unsigned(),
+            balance: balance.0,
+        })
+        .collect())
+}
+
+/// The step of a channel into its next epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Reopening {
+    /// The close that ended the last one.
+    pub closing: Uuid,
+    /// The operation that is posted with it.
+    pub operation: Uuid,
+    /// The head as the batch was computed from it.
+    pub from: Head,
+    /// The first co-signed state of the new epoch.
+    pub to: State,
+    /// Its hash.
+    pub to_hash: Hash32,
+}
+
+/// Begins an epoch: the head, if it still is what the batch was computed from, and the close.
+/// Returns how many rows were changed; anything but two must be rolled back.
+pub async fn reopen(
+    connection: &mut PgConnection,
+    step: &Reopening,
+    batch: Uuid,
+) -> sqlx::Result<u64> {
+    let (from, to) = (&step.from.state, &step.to);
+    let heads = sqlx::query(
+        "UPDATE account.heads h
+         SET epoch = $8, version = $9, ack_version = $10, hub_balance = $11, user_balance = $12,
+            hub_locked = 0, user_locked = 0, withdrawn = 0, deposited = 0, credited = 0,
+            locks_hash = $13, transfers_root = $14, state_hash = $15, batch = $16,
+            status = CASE a.status WHEN 2 THEN 2 WHEN 1 THEN 1 ELSE 3 END
+         FROM account.accounts a
+         WHERE h.channel_id = $1 AND a.channel_id = h.channel_id AND h.status = $2 AND h.epoch = $3
+           AND h.version = $4 AND h.state_hash = $5 AND h.user_balance = $6 AND h.hub_balance = $7",
+    )
+    .bind(PgChannelId(from.channel_id))
+    .bind(ChannelStatus::Closing as i16)
+    .bind(from.epoch.cast_signed())
+    .bind(from.version.cast_signed())
+    .bind(PgHash(step.from.state_hash))
+    .bind(PgAmount(from.user_balance))
+    .bind(PgAmount(from.hub_balance))
+    .bind(to.epoch.cast_signed())
+    .bind(to.version.cast_signed())
+    .bind(to.ack_version.cast_signed())
+    .bind(PgAmount(to.hub_balance))
+    .bind(PgAmount(to.user_balance))
+    .bind(PgHash(to.locks_hash))
+    .bind(PgHash(to.transfers_root))
+    .bind(PgHash(step.to_hash))
+    .bind(batch)
+    .execute(&mut *connection)
+    .await?;
+    let closings = sqlx::query(
+        "UPDATE account.closings SET operation_id = $2
+         WHERE id = $1 AND status = 4 AND operation_id IS NULL",
+    )
+    .bind(step.closing)
+    .bind(step.operation)
+    .execute(connection)
+    .await?;
+    Ok(heads.rows_affected() + closings.rows_affected())
+}

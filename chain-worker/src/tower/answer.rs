@@ -1,0 +1,336 @@
+//! Does what is due about closes: one transaction for all that are due together.
+
+use super::copy::Copy;
+use super::dispute::{Dispute, Step, read};
+use crate::config::Hub;
+use crate::error::StepError;
+use crate::plan::{self, Order};
+use crate::store::copies;
+use crate::store::cursor::{self, Cursor};
+use crate::store::disputes::{self, Open, Sent};
+use crate::store::transactions::{Kind, Status};
+use crate::worker::{Lead, Worker};
+use chain::Evidence;
+use chain::calls::{self, Call, claims, dispute};
+use hub_core::settlement::Closer;
+use hub_core::{Address, Amount, ChannelParams};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Gas of one transaction's calls: with what comes on top it stays below the 16.7 million that one
+/// transaction may use. A hundred challenges fit, or 34 settlements.
+const GAS: u64 = 15_000_000;
+/// How long a new close waits for sources that do not answer at once. A window is 10 minutes at
+/// least.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Pause before something is sent again that was mined without effect; doubled each time.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest such pause.
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// A dispute with all that is known about it.
+struct Case {
+    open: Open,
+    dispute: Dispute,
+    params: Option<ChannelParams>,
+    copy: Option<Copy>,
+}
+
+/// How many cases are how.
+#[derive(Debug, Default, Clone, Copy)]
+struct Standing {
+    open: i64,
+    without_copy: i64,
+    ahead_of_copy: i64,
+}
+
+/// Looks at every close that is not over.
+///
+/// # Errors
+/// As the node and the database fail; what was sent before stays.
+pub async fn step(worker: &Worker, lead: Lead) -> Result<(), StepError> {
+    let open = disputes::open(&worker.pool).await?;
+    let Some(cursor) = cursor::load(&worker.pool).await? else {
+        return Ok(());
+    };
+    let now = if open.is_empty() {
+        0
+    } else {
+        worker.chain.node().head().await?.timestamp
+    };
+    let mut standings: BTreeMap<_, Standing> = BTreeMap::new();
+    let mut due: BTreeMap<_, Vec<Case>> = BTreeMap::new();
+    for open in open {
+        let Some(case) = look(worker, lead, open).await? else {
+            continue;
+        };
+        stand(standings.entry(open.hub).or_default(), &case);
+        let Some(step) = case.dispute.next(case.copy.as_ref(), now) else {
+            continue;
+        };
+        if may_send(worker, &cursor, &case, step).await? {
+            due.entry((open.hub, step)).or_default().push(case);
+        }
+    }
+    for hub in &worker.hubs {
+        let standing = standings.get(&hub.address()).copied();
+        show(worker, hub, standing.unwrap_or_default());
+    }
+    for ((hub, step), cases) in due {
+        let Some(hub) = worker.hub(hub) else { continue };
+        let contract = worker.chain.channels();
+        let calls = cases
+            .iter()
+            .filter_map(|case| Some((case, call(case, step, contract)?)));
+        for some in chunks(calls.collect()) {
+            send(worker, lead, hub, step, &some, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a case; one that is over for good is taken off the list.
+async fn look(worker: &Worker, lead: Lead, open: Open) -> Result<Option<Case>, StepError> {
+    let logs = disputes::logs(&worker.pool, open.channel).await?;
+    let dispute = read(open.channel, open.epoch, logs.iter().map(|(log, _)| log));
+    let certain = logs.iter().all(|(_, is_final)| *is_final);
+    let Some(dispute) = dispute.filter(|dispute| !(certain && dispute.is_over())) else {
+        let mut tx = worker.begin(lead).await?;
+        disputes::end(&mut tx, open.channel, open.epoch).await?;
+        copies::drop_old(&mut tx).await?;
+        tx.commit().await?;
+        return Ok(None);
+    };
+    Ok(Some(Case {
+        open,
+        dispute,
+        params: copies::params(&worker.pool, open.channel).await?,
+        copy: copies::get(&worker.pool, open.channel, open.epoch).await?,
+    }))
+}
+
+/// The null state of a later epoch needs no copy: until something is signed there is none.
+fn stand(standing: &mut Standing, case: &Case) {
+    standing.open += 1;
+    if case.dispute.ended.is_some() {
+        return;
+    }
+    let posted = case.dispute.record.closed_version;
+    match &case.copy {
+        None if posted > 0 || case.open.epoch == 0 => standing.without_copy += 1,
+        Some(copy) if copy.state.version < posted => standing.ahead_of_copy += 1,
+        _ => {}
+    }
+}
+
+fn show(worker: &Worker, hub: &Hub, standing: Standing) {
+    let label = hub.address().to_string();
+    let labels = [label.as_str()];
+    let metrics = &worker.metrics;
+    for (gauge, value) in [
+        (&metrics.tower_open, standing.open),
+        (&metrics.tower_without_copy, standing.without_copy),
+        (&metrics.tower_ahead, standing.ahead_of_copy),
+    ] {
+        let gauge = gauge.with_label_values(&labels);
+        if value > gauge.get() && value > 0 {
+            tracing::error!(
+                hub = label,
+                open = standing.open,
+                without_copy = standing.without_copy,
+                ahead_of_copy = standing.ahead_of_copy,
+                "closes on chain"
+            );
+        }
+        gauge.set(value);
+    }
+}
+
+/// Whether a step can be sent now: not while the same is under way, not while a source may still
+/// give a newer copy, and after a pause when it was mined without effect.
+async fn may_send(
+    worker: &Worker,
+    cursor: &Cursor,
+    case: &Case,
+    step: Step,
+) -> Result<bool, StepError> {
+    let (open, now) = (&case.open, runtime::clock::now());
+    if case.params.is_none() {
+        return Ok(false);
+    }
+    if matches!(step, Step::Challenge | Step::Penalize)
+        && !worker.tower.pulled_since(open.hub, open.seen_at)
+        && now < open.seen_at + PATIENCE
+    {
+        return Ok(false);
+    }
+    let before = disputes::sent(&worker.pool, open.channel, open.epoch).await?;
+    Ok(is_due(&before, step, cursor.scanned, now))
+}
+
+fn is_due(before: &[Sent], step: Step, scanned: u64, now: OffsetDateTime) -> bool {
+    let same: Vec<_> = before.iter().filter(|sent| sent.step == step).collect();
+    let under_way = same.iter().any(|sent| match sent.status {
+        Status::Signed | Status::Broadcast => true,
+        // Its logs are not read yet.
+        Status::Mined => sent.block.is_none_or(|block| block > scanned),
+        Status::Final | Status::Failed | Status::Displaced => false,
+    });
+    let Some(last) = same.last() else { return true };
+    let doublings = u32::try_from(same.len() - 1).unwrap_or(u32::MAX);
+    let pause = RETRY_AFTER.saturating_mul(2_u32.saturating_pow(doublings));
+    !under_way && now >= last.at + pause.min(RETRY_MAX)
+}
+
+/// As many calls as one transaction takes, and the rest in others.
+fn chunks<T>(calls: Vec<(T, Call)>) -> Vec<Vec<(T, Call)>> {
+    let mut chunks: Vec<Vec<(T, Call)>> = Vec::new();
+    let mut gas = GAS;
+    for item in calls {
+        gas = gas.saturating_add(item.1.gas);
+        if gas > GAS {
+            gas = item.1.gas;
+            chunks.push(Vec::new());
+        }
+        if let Some(last) = chunks.last_mut() {
+            last.push(item);
+        }
+    }
+    chunks
+}
+
+async fn send(
+    worker: &Worker,
+    lead: Lead,
+    hub: &Hub,
+    step: Step,
+    found: &[(&Case, Call)],
+    now: u64,
+) -> Result<(), StepError> {
+    let calls: Vec<Call> = found.iter().map(|(_, call)| call.clone()).collect();
+    let Some((first, _)) = found.first() else {
+        return Ok(());
+    };
+    let disputes = found
+        .iter()
+        .map(|(case, _)| (case.open.channel, case.open.epoch))
+        .collect();
+    let order = Order {
+        kind: match step {
+            Step::Challenge | Step::Penalize => Kind::Answer,
+            Step::Settle => Kind::Settle,
+            Step::Claim => Kind::Claim,
+        },
+        call: calls::batch(worker.chain.channels(), &calls),
+        amount: Amount::ZERO,
+        ids: Vec::new(),
+        correlation_id: format!("dispute:{}", first.open.channel),
+        step: Some((step, disputes)),
+    };
+    if !plan::sign(worker, lead, hub, order).await? {
+        return Ok(());
+    }
+    let label = hub.address().to_string();
+    for (case, _) in found {
+        let (channel, dispute) = (case.open.channel, &case.dispute);
+        let left = dispute.record.deadline.saturating_sub(now);
+        tracing::warn!(%channel, epoch = case.open.epoch, step = step.name(), posted = dispute.record.closed_version, seconds_left = left, "answering a close");
+        let labels = [label.as_str(), step.name()];
+        worker
+            .metrics
+            .tower_answers
+            .with_label_values(&labels)
+            .inc();
+        if step == Step::Challenge {
+            worker.metrics.tower_seconds_left.observe(left as f64);
+        }
+    }
+    Ok(())
+}
+
+/// The call for one case; nothing when what it needs is not here.
+fn call(case: &Case, step: Step, contract: Address) -> Option<Call> {
+    let params = case.params.as_ref()?;
+    let record = &case.dispute.record;
+    Some(match step {
+        Step::Challenge => {
+            let newer = case.copy.as_ref()?.co_signed(params.hub);
+            dispute::challenge(contract, params, record, &newer)
+        }
+        Step::Penalize => {
+            let shown = case.copy.as_ref()?.co_signed(params.hub);
+            let attestation = match record.closer {
+                Closer::Hub => shown.hub,
+                Closer::User | Closer::Exit => shown.user,
+            };
+            let evidence = Evidence::State {
+                state: Box::new(shown.state),
+                attestation,
+            };
+            let running = case.dispute.ended.is_none().then_some(record);
+            dispute::penalize(contract, params, case.open.epoch, running, &evidence)
+        }
+        Step::Settle => dispute::settle(contract, params, record),
+        Step::Claim => claims::claim_delayed(contract, params, case.open.epoch),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(step: Step, status: Status, block: Option<u64>, at: OffsetDateTime) -> Sent {
+        Sent {
+            step,
+            status,
+            block,
+            at,
+        }
+    }
+
+    #[test]
+    fn a_transaction_takes_as_many_calls_as_its_gas_allows() {
+        let call = |gas| Call {
+            to: Address::ZERO,
+            data: Vec::new(),
+            gas,
+        };
+        let calls: Vec<_> = (0..100).map(|at| (at, call(430_000))).collect();
+        let sizes: Vec<_> = chunks(calls).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [34, 34, 32]);
+        assert!(chunks::<()>(Vec::new()).is_empty());
+        assert_eq!(chunks(vec![((), call(GAS + 1))]).len(), 1);
+    }
+
+    #[test]
+    fn a_step_is_not_sent_while_it_is_under_way_and_again_when_it_had_no_effect() {
+        let begun = OffsetDateTime::UNIX_EPOCH;
+        let later = begun + Duration::from_secs(6);
+        let due = |before: &[Sent], now| is_due(before, Step::Challenge, 100, now);
+        assert!(due(&[], begun));
+        let other = [sent(Step::Settle, Status::Broadcast, None, begun)];
+        assert!(due(&other, begun));
+        for status in [Status::Signed, Status::Broadcast] {
+            assert!(!due(&[sent(Step::Challenge, status, None, begun)], later));
+        }
+        let unread = [sent(Step::Challenge, Status::Mined, Some(101), begun)];
+        assert!(!due(&unread, later));
+        for status in [
+            Status::Mined,
+            Status::Final,
+            Status::Failed,
+            Status::Displaced,
+        ] {
+            let vain = [sent(Step::Challenge, status, Some(100), begun)];
+            assert!(!due(&vain, begun + Duration::from_secs(4)));
+            assert!(due(&vain, later));
+        }
+        let twice = [sent(Step::Challenge, Status::Final, Some(90), begun); 2];
+        assert!(!due(&twice, later));
+        assert!(due(&twice, begun + Duration::from_secs(11)));
+        // The pause does not grow for ever.
+        let often = [sent(Step::Challenge, Status::Final, Some(90), begun); 60];
+        assert!(due(&often, begun + RETRY_MAX));
+    }
+}
