@@ -1,9 +1,10 @@
-//! Writes down what hubs are told.
+//! Writes down what hubs are told, and shows what they signed.
 
 use actix_web::{App, HttpResponse, HttpServer, web};
+use chain_messages::tower::{AttestedBatch, AttestedPage, ParamsPage, ParamsRequest};
 use chain_messages::{Envelope, Event};
 use hub_client::{ChainEventsRequest, Marks};
-use hub_core::Amount;
+use hub_core::{Amount, ChannelParams};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,8 @@ struct State {
     mute: AtomicBool,
     headroom: Mutex<Option<Amount>>,
     told: Mutex<HashMap<String, Vec<Envelope<Event>>>>,
+    signed: Mutex<Vec<AttestedBatch>>,
+    params: Mutex<Vec<ChannelParams>>,
 }
 
 pub struct Recorder {
@@ -31,6 +34,11 @@ impl Recorder {
             App::new()
                 .app_data(data.clone())
                 .route("/{hub}/internal/v1/chain-events", route)
+                .route(
+                    "/vault/internal/v1/attestations",
+                    web::get().to(attestations),
+                )
+                .route("/vault/internal/v1/params", web::post().to(params))
         })
         .workers(1)
         .disable_signals()
@@ -51,6 +59,12 @@ impl Recorder {
 
     pub fn set_headroom(&self, headroom: Option<u128>) {
         *self.state.headroom.lock().unwrap() = headroom.map(Amount::new);
+    }
+
+    /// Shows batches of the vault hub, and the parameters of their channels.
+    pub fn show(&self, signed: Vec<AttestedBatch>, params: Vec<ChannelParams>) {
+        *self.state.signed.lock().unwrap() = signed;
+        *self.state.params.lock().unwrap() = params;
     }
 
     /// What a hub was told, with repetitions.
@@ -77,7 +91,33 @@ async fn record(
     }
     let headroom = *state.headroom.lock().unwrap();
     HttpResponse::Ok().json(Marks {
+        session: uuid::Uuid::nil(),
         low_water: 0,
         headroom,
     })
+}
+
+#[derive(serde::Deserialize)]
+struct After {
+    after: u64,
+}
+
+async fn attestations(state: web::Data<State>, asked: web::Query<After>) -> HttpResponse {
+    if state.down.load(Ordering::SeqCst) {
+        return HttpResponse::ServiceUnavailable().finish();
+    }
+    let signed = state.signed.lock().unwrap();
+    let newest = signed.last().map_or(0, |batch| batch.batch_id);
+    let above = signed.iter().filter(|batch| batch.batch_id > asked.after);
+    HttpResponse::Ok().json(AttestedPage {
+        batches: above.cloned().collect(),
+        last: newest,
+        next: newest,
+        more: false,
+    })
+}
+
+async fn params(state: web::Data<State>, _: web::Json<ParamsRequest>) -> HttpResponse {
+    let params = state.params.lock().unwrap().clone();
+    HttpResponse::Ok().json(ParamsPage { params })
 }

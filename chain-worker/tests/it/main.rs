@@ -10,4 +10,5 @@ mod harness;
 mod hubs;
 mod proxy;
 mod reorg;
+mod tower;
 mod withdraw;
