@@ -99,21 +99,34 @@ pub fn steps(local: &Local) -> Vec<Step> {
                 ("DEPLOYER_KEY_FILE", secret("deployer.key")),
             ],
         ),
-        Step {
-            printed: Printed::Secret {
-                file: local.secret("api.key"),
-                name: "ACCOUNT_API_KEY",
-            },
-            ..step(
-                "api key",
-                "account-service",
-                ["keys", "create", "--scope", "admin:*"]
-                    .map(str::to_owned)
-                    .to_vec(),
-                &[],
-            )
-        },
+        api_key(local, "api key", "admin:*", ("api.key", "ACCOUNT_API_KEY")),
+        api_key(
+            local,
+            "tower key",
+            "admin:tower",
+            ("tower.key", "TOWER_API_KEY"),
+        ),
     ]
+}
+
+/// Makes a key of account-service and keeps it in a file.
+fn api_key(
+    local: &Local,
+    title: &'static str,
+    scope: &str,
+    (file, name): (&str, &'static str),
+) -> Step {
+    let args = ["keys", "create", "--scope", scope];
+    Step {
+        title,
+        program: "account-service",
+        args: args.map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        printed: Printed::Secret {
+            file: local.secret(file),
+            name,
+        },
+    }
 }
 
 fn owned(env: &[(&str, String)]) -> Vec<(String, String)> {
@@ -180,6 +193,9 @@ pub fn services(local: &Local, at: &Endpoints, known: &Values) -> Vec<Service> {
         ("CONFIRMATIONS", CONFIRMATIONS.into()),
         ("VAULT_BUFFER", VAULT_BUFFER.into()),
         ("POLL_MS", "250".into()),
+        ("ACCOUNT_URL", url(Port::AccountService)),
+        ("ACCOUNT_KEY_FILE", secret("tower.key")),
+        ("TOWER_PULL_MS", "2000".into()),
     ];
     let account = [
         ("DATABASE_URL", at.database_url("chub_account", DATABASE)),
