@@ -35,6 +35,6 @@ function write(name, facade) {
 }
 
 fs.mkdirSync(target, { recursive: true });
-["HubChannels", "DisputeModule", "Token"].forEach(measure);
+["HubChannels", "SideModule", "Token"].forEach(measure);
 write("HubChannels", "IHubChannels");
 write("Token");

@@ -21,7 +21,7 @@ abstract contract ChannelClaims is HubStore, IChannelClaims {
 
         delete _delayed[key];
         if (late.closer == Closer.Hub) {
-            hub.funds = _toUint128(uint256(hub.funds) + late.amount);
+            _giveBack(hub, late.amount);
             emit DelayedPaid(id, params.hub, epoch, params.hub, late.amount);
             return;
         }
@@ -33,17 +33,20 @@ abstract contract ChannelClaims is HubStore, IChannelClaims {
     function payOwed(ChannelParams calldata params, uint32 epoch) external nonReentrant {
         bytes32 id = _channelId(params);
         bytes32 key = _key(id, epoch);
-        // While a closer can still be proved a cheat, what it is owed waits too.
-        if (_delayed[key].dueAt != 0) revert HubChannels_NotDue(_delayed[key].dueAt);
         Hub storage hub = _hubs[params.hub];
+        uint256 fromLocks = _lockOwed[key];
         uint256 owed = _owed[key];
-        uint256 paid = _take(hub, owed);
+        // While a closer can still be proved a cheat, what it is owed waits too; what locks left owed never does.
+        uint256 dueAt = _delayed[key].dueAt;
+        if (dueAt != 0 && fromLocks == 0) revert HubChannels_NotDue(dueAt);
+        uint256 paid = _take(hub, dueAt == 0 ? owed + fromLocks : fromLocks);
         if (paid == 0) revert HubChannels_NothingToPay();
 
-        _owed[key] = owed - paid;
+        if (paid <= fromLocks) _lockOwed[key] = fromLocks - paid;
+        else (_lockOwed[key], _owed[key]) = (0, owed - (paid - fromLocks));
         // Safe: the hub's sum holds every part.
         hub.owed -= uint128(paid);
-        emit OwedPaid(id, params.hub, epoch, paid, owed - paid);
+        emit OwedPaid(id, params.hub, epoch, paid, owed + fromLocks - paid);
         _payFunds(hub.mode, params.user, paid);
     }
 
@@ -52,17 +55,21 @@ abstract contract ChannelClaims is HubStore, IChannelClaims {
         if (to != account && msg.sender != account) revert HubChannels_NotPayee(msg.sender, account);
         if (to == address(0)) revert HubChannels_ZeroAddress();
         Claim memory claim = _claims[account];
-        uint256 amount = uint256(claim.held) + claim.unminted;
-        if (amount == 0) revert HubChannels_NothingToPay();
+        if (claim.held == 0 && claim.unminted == 0) revert HubChannels_NothingToPay();
 
+        // Each part by itself: tokens that are here must not wait for a mint that is refused.
         delete _claims[account];
-        emit Reclaimed(account, to, amount);
-        if (claim.held != 0 && !_callToken(abi.encodeCall(IERC20.transfer, (to, claim.held)))) {
-            revert HubChannels_TokenRefused();
+        uint256 paid;
+        if (claim.held != 0) {
+            if (_callToken(abi.encodeCall(IERC20.transfer, (to, claim.held)))) paid = claim.held;
+            else _claims[account].held = claim.held;
         }
-        if (claim.unminted != 0 && !_callToken(abi.encodeCall(IMintable.mint, (to, claim.unminted)))) {
-            revert HubChannels_TokenRefused();
+        if (claim.unminted != 0) {
+            if (_callToken(abi.encodeCall(IMintable.mint, (to, claim.unminted)))) paid += claim.unminted;
+            else _claims[account].unminted = claim.unminted;
         }
+        if (paid == 0) revert HubChannels_TokenRefused();
+        emit Reclaimed(account, to, paid);
     }
 
     /// @inheritdoc IChannelClaims
@@ -73,7 +80,7 @@ abstract contract ChannelClaims is HubStore, IChannelClaims {
     {
         bytes32 key = _key(channelId, epoch);
         Delayed storage late = _delayed[key];
-        return (late.amount, late.dueAt, late.closer, _owed[key], _lockLists[key]);
+        return (late.amount, late.dueAt, late.closer, _owed[key] + _lockOwed[key], _lockLists[key]);
     }
 
     /// @inheritdoc IChannelClaims

@@ -64,8 +64,7 @@ abstract contract ChannelPayments is HubStore, IChannelPayments {
     /// @return burns Whether they must be burned then.
     function _creditDeposit(ChannelParams calldata params, address from, uint256 amount) private returns (bool burns) {
         _requireUnpaused();
-        bytes32 id = _requireChannel(params);
-        Channel storage channel = _channels[id];
+        (bytes32 id, Channel storage channel) = _requireChannel(params);
         if (channel.status != Status.Open) revert HubChannels_WrongStatus(id, channel.status);
         if (amount == 0) revert HubChannels_AmountZero();
         uint256 before = channel.deposited;
@@ -90,12 +89,14 @@ abstract contract ChannelPayments is HubStore, IChannelPayments {
         }
         uint256 total;
         for (uint256 i = 0; i < channelIds.length; ++i) {
-            Channel storage channel = _channels[channelIds[i]];
-            uint96 collateral = channel.collateral + amounts[i];
-            channel.collateral = collateral;
-            total += amounts[i];
-            emit CollateralAdded(channelIds[i], msg.sender, amounts[i], collateral);
+            uint96 amount = amounts[i];
+            _channels[channelIds[i]].collateral += amount;
+            unchecked {
+                // Safe: no list is long enough for sums of 96 bits to overflow 256.
+                total += amount;
+            }
         }
+        emit CollateralAdded(msg.sender, channelIds, amounts);
         _pull(total);
     }
 
@@ -121,33 +122,44 @@ abstract contract ChannelPayments is HubStore, IChannelPayments {
     /// @dev Pays, or says why not and changes nothing.
     function _tryWithdraw(Withdrawal calldata item) private returns (bytes32 id, WithdrawFault fault) {
         id = _channelId(item.params);
-        fault = _withdrawFault(item, id);
-        if (fault != WithdrawFault.None) return (id, fault);
-
         Channel storage channel = _channels[id];
         Hub storage hub = _hubs[item.params.hub];
-        uint128 total = item.prevTotal + item.amount;
-        channel.withdrawn = total;
-        uint256 taken = _take(hub, item.amount);
-        // Safe: the fault check saw that vault and collateral cover the amount.
-        if (taken < item.amount) channel.collateral -= uint96(item.amount - taken);
-        emit Withdrawn(id, item.params.hub, item.requestId, item.epoch, item.to, item.amount, total);
-        _payFunds(hub.mode, item.to, item.amount);
+        uint256 amount = item.amount;
+        uint256 prevTotal = item.prevTotal;
+        uint256 funds = hub.funds;
+        fault = _withdrawFault(item, id, channel, hub, funds);
+        if (fault != WithdrawFault.None) return (id, fault);
+
+        unchecked {
+            // Safe: the fault check saw that the total fits and that vault and collateral cover the amount.
+            channel.withdrawn = uint128(prevTotal + amount);
+            channel.known = true;
+            if (funds < amount) channel.collateral -= uint96(amount - funds);
+            hub.funds = uint128(funds < amount ? 0 : funds - amount);
+            emit Withdrawn(id, item.params.hub, item.requestId, item.epoch, item.to, amount, prevTotal + amount);
+        }
+        _payFunds(hub.mode, item.to, amount);
     }
 
-    function _withdrawFault(Withdrawal calldata item, bytes32 id) private view returns (WithdrawFault) {
-        if (!_areValid(item.params)) return WithdrawFault.ChannelParams;
-        Channel storage channel = _channels[id];
+    function _withdrawFault(
+        Withdrawal calldata item,
+        bytes32 id,
+        Channel storage channel,
+        Hub storage hub,
+        uint256 funds
+    ) private view returns (WithdrawFault) {
+        if (!channel.known && !_areValid(item.params)) return WithdrawFault.ChannelParams;
         if (channel.status != Status.Open) return WithdrawFault.NotOpen;
         if (channel.epoch != item.epoch) return WithdrawFault.WrongEpoch;
         if (block.timestamp > item.validUntil) return WithdrawFault.Expired;
-        if (channel.withdrawn != item.prevTotal) return WithdrawFault.WrongTotal;
-        if (item.amount == 0 || item.amount > type(uint128).max - item.prevTotal) return WithdrawFault.Amount;
+        uint256 amount = item.amount;
+        uint256 prevTotal = item.prevTotal;
+        if (channel.withdrawn != prevTotal) return WithdrawFault.WrongTotal;
+        if (amount == 0 || amount > type(uint128).max - prevTotal) return WithdrawFault.Amount;
         if (item.to == address(0) || item.to == address(this)) return WithdrawFault.Payee;
-        Hub storage hub = _hubs[item.params.hub];
-        if (hub.funds < item.amount) {
+        if (funds < amount) {
             uint256 collateral = hub.mode == FundingMode.Vault ? channel.collateral : 0;
-            if (hub.funds + collateral < item.amount) return WithdrawFault.FundsShort;
+            if (funds + collateral < amount) return WithdrawFault.FundsShort;
         }
         return _signatureFault(item, id, hub);
     }
@@ -157,12 +169,10 @@ abstract contract ChannelPayments is HubStore, IChannelPayments {
         view
         returns (WithdrawFault)
     {
-        bytes32 digest = Types.digest(
-            _domain(),
-            Types.withdraw(id, item.epoch, item.prevTotal, item.amount, item.to, item.validUntil, item.requestId)
-        );
-        bool byOperator = msg.sender == item.params.hub && hub.operatorPays && item.hubSignature.length == 0;
-        if (!byOperator && !item.hubSignature.isBy(digest, item.params.hubSigner)) return WithdrawFault.HubSignature;
+        bytes32 digest = Types.digest(_domain(), Types.withdraw(id, item));
+        bytes calldata hubSignature = item.hubSignature;
+        bool byOperator = hubSignature.length == 0 && msg.sender == item.params.hub && hub.operatorPays;
+        if (!byOperator && !hubSignature.isBy(digest, item.params.hubSigner)) return WithdrawFault.HubSignature;
         if (!item.userSignature.isBy(digest, item.params.userSigner)) return WithdrawFault.UserSignature;
         return WithdrawFault.None;
     }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ChannelClaims} from "./ChannelClaims.sol";
+import {ChannelDisputes} from "./ChannelDisputes.sol";
 import {ChannelLocks} from "./ChannelLocks.sol";
 import {ChannelPayments} from "./ChannelPayments.sol";
-import {DisputeModule} from "./DisputeModule.sol";
-import {HubRegistry} from "./HubRegistry.sol";
 import {HubStore} from "./HubStore.sol";
+import {SideModule} from "./SideModule.sol";
 
-/// The deployed contract. What it does is written in `IHubChannels`. It is longer than one contract may be, so the
-/// functions of disputes live in a module, created here, never changed, and run in this contract's storage.
-contract HubChannels is HubRegistry, ChannelPayments, ChannelClaims, ChannelLocks {
-    /// Code that answers the functions of `IChannelDisputes`.
-    address public immutable disputeModule;
+/// The deployed contract. What it does is written in `IHubChannels`. It is longer than one contract may be, so what is
+/// rare lives in a module, created here, never changed, and run in this contract's storage; what must stay cheap when
+/// everybody comes at once (withdrawals, closes, answers, settlements, unlocks) is answered here.
+contract HubChannels is ChannelPayments, ChannelDisputes, ChannelLocks {
+    /// Code that answers whatever this contract does not.
+    address public immutable module;
 
     /// @param token_ The one token; in mint mode this contract must be allowed to mint it.
     /// @param admin_ Grants mint allowance.
@@ -21,10 +21,13 @@ contract HubChannels is HubRegistry, ChannelPayments, ChannelClaims, ChannelLock
     /// @param maxWindow_ Longest challenge window any hub may choose, seconds.
     constructor(address token_, address admin_, address guardian_, uint32 minWindow_, uint32 maxWindow_)
         HubStore(token_, address(this))
-        HubRegistry(admin_, guardian_, minWindow_, maxWindow_)
     {
-        if (token_.code.length == 0) revert HubChannels_ZeroAddress();
-        disputeModule = address(new DisputeModule(token_, address(this)));
+        if (token_.code.length == 0 || admin_ == address(0) || guardian_ == address(0)) {
+            revert HubChannels_ZeroAddress();
+        }
+        _admin = admin_;
+        _guardian = guardian_;
+        module = address(new SideModule(token_, address(this), minWindow_, maxWindow_));
     }
 
     /// Runs many calls as the sender; see `IHubChannels.batch`.
@@ -39,11 +42,11 @@ contract HubChannels is HubRegistry, ChannelPayments, ChannelClaims, ChannelLock
 
     /// Hands everything else to the module; a function that does not exist there reverts.
     fallback() external {
-        address module = disputeModule;
+        address target = module;
         assembly ("memory-safe") {
             let free := mload(0x40)
             calldatacopy(free, 0, calldatasize())
-            let success := delegatecall(gas(), module, free, calldatasize(), 0, 0)
+            let success := delegatecall(gas(), target, free, calldatasize(), 0, 0)
             returndatacopy(free, 0, returndatasize())
             switch success
             case 0 { revert(free, returndatasize()) }

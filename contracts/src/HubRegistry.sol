@@ -15,13 +15,10 @@ abstract contract HubRegistry is HubStore, IHubRegistry {
     uint32 public immutable override minWindow;
     uint32 public immutable override maxWindow;
 
-    constructor(address admin_, address guardian_, uint32 minWindow_, uint32 maxWindow_) {
-        if (admin_ == address(0) || guardian_ == address(0)) revert HubChannels_ZeroAddress();
+    constructor(uint32 minWindow_, uint32 maxWindow_) {
         if (minWindow_ == 0 || minWindow_ > maxWindow_) {
             revert HubChannels_WindowOutOfRange(minWindow_, 1, maxWindow_);
         }
-        _admin = admin_;
-        _guardian = guardian_;
         minWindow = minWindow_;
         maxWindow = maxWindow_;
     }
@@ -161,8 +158,9 @@ abstract contract HubRegistry is HubStore, IHubRegistry {
 
     /// @inheritdoc IHubRegistry
     function allowMint(address hub, uint256 amount) external onlyAdmin {
-        _requireUnpaused();
         Hub storage record = _hubs[hub];
+        // A pause must not keep anybody from what is owed: up to that an allowance can still be raised.
+        if (uint256(record.funds) + amount > record.owed) _requireUnpaused();
         if (record.mode == FundingMode.Vault) revert HubChannels_WrongMode(hub, record.mode);
         if (amount == 0) revert HubChannels_AmountZero();
         uint128 funds = _toUint128(uint256(record.funds) + amount);

@@ -47,6 +47,8 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
         uint40 deadline;
         Status status;
         Closer closer;
+        // The parameters were found valid once. Nothing they were checked against ever changes, so they stay valid.
+        bool known;
         uint128 deposited;
         uint96 collateral;
         bytes32 dispute;
@@ -87,6 +89,8 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
     mapping(bytes32 channelId => Channel) internal _channels;
     mapping(bytes32 channelEpoch => Delayed) internal _delayed;
     mapping(bytes32 channelEpoch => uint256) internal _owed;
+    /// Owed out of locks: never forfeited, and it does not wait for the closer's delay.
+    mapping(bytes32 channelEpoch => uint256) internal _lockOwed;
     mapping(bytes32 channelEpoch => bytes32) internal _lockLists;
     mapping(bytes32 channelEpoch => bool) internal _equivocated;
     mapping(address account => Claim) internal _claims;
@@ -125,9 +129,14 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
             && _signers[params.hub][params.hubSigner];
     }
 
-    function _requireChannel(ChannelParams calldata params) internal view returns (bytes32 id) {
+    function _requireChannel(ChannelParams calldata params)
+        internal
+        view
+        returns (bytes32 id, Channel storage channel)
+    {
         id = _channelId(params);
-        if (!_areValid(params)) revert HubChannels_BadParams(id);
+        channel = _channels[id];
+        if (!channel.known && !_areValid(params)) revert HubChannels_BadParams(id);
     }
 
     function _requireUnpaused() internal view {
@@ -178,6 +187,13 @@ abstract contract HubStore is IHubEvents, IHubErrors, ReentrancyGuardTransient {
         IERC20(_token).safeTransferFrom(msg.sender, address(this), amount);
         uint256 received = IERC20(_token).balanceOf(address(this)) - before;
         if (received != amount) revert HubChannels_TransferMismatch(amount, received);
+    }
+
+    /// @dev Gives back what was taken. Never fails: no exit may depend on how much a hub has, or was allowed, meanwhile.
+    function _giveBack(Hub storage hub, uint256 amount) internal {
+        uint256 funds = hub.funds + amount;
+        // Safe: bounded.
+        hub.funds = funds < type(uint128).max ? uint128(funds) : type(uint128).max;
     }
 
     /// @dev Takes what is there of `wanted` out of the hub's funds.

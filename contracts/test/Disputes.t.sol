@@ -72,6 +72,24 @@ contract CloseTest is Fixture {
         }
     }
 
+    function test_a_payout_address_signs_an_intent_where_it_is_a_party_only() public {
+        ChannelParams memory own = _selfCustodied(vaultHub);
+        own.user = vm.addr(0x44);
+        State memory state = _state(own, 3, 100 ether);
+        CoSigned memory posted = _coSigned(own, state);
+        CloseIntent memory intent = _intent(0x44, state, uint40(START));
+        channels.close(own, posted, intent, _noCredit());
+        vm.assertEq(uint256(channels.channelOf(_id(own)).closer), uint256(Closer.User), "party");
+
+        ChannelParams memory custodial = _custodial(vaultHub);
+        custodial.user = vm.addr(0x44);
+        state = _state(custodial, 3, 100 ether);
+        posted = _coSigned(custodial, state);
+        intent = _intent(0x44, state, uint40(START));
+        vm.expectPartialRevert(IHubErrors.HubChannels_BadSignature.selector);
+        channels.close(custodial, posted, intent, _noCredit());
+    }
+
     function test_an_intent_counts_for_its_state_its_time_and_its_parties_only() public {
         ChannelParams memory params = _custodial(vaultHub);
         State memory state = _state(params, 3, 100 ether);

@@ -3,7 +3,19 @@ pragma solidity 0.8.37;
 
 import {IHubErrors} from "../src/interfaces/IHubErrors.sol";
 import {IHubEvents} from "../src/interfaces/IHubEvents.sol";
-import {ChannelParams, Dispute, State, Withdrawal} from "../src/lib/Types.sol";
+import {
+    Attestation,
+    ChannelParams,
+    Cheque,
+    CoSigned,
+    CoopSettlement,
+    Dispute,
+    Evidence,
+    FundingMode,
+    LockList,
+    State,
+    Withdrawal
+} from "../src/lib/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {HostileToken} from "./support/HostileToken.sol";
 import {vm} from "./Vm.sol";
@@ -58,6 +70,105 @@ contract HostileTest is Fixture {
     function test_a_failing_mint_becomes_a_claim_that_mints() public {
         _failsAndIsClaimed(HostileToken.Mood.Reverts, mintHub);
         _failsAndIsClaimed(HostileToken.Mood.BurnsGas, mintHub);
+    }
+
+    function test_tokens_that_are_here_do_not_wait_for_a_mint_that_is_refused() public {
+        bad.setMood(HostileToken.Mood.Reverts);
+        _settleExit(_custodial(vaultHub));
+        _settleExit(_custodial(mintHub));
+        vm.assertEq(channels.reclaimable(payout), 200 ether, "both wait");
+        bad.setMood(HostileToken.Mood.RefusesToMint);
+        channels.claimReclaim(payout, payout);
+        vm.assertEq(_balance(payout), 100 ether, "what is held");
+        vm.assertEq(channels.reclaimable(payout), 100 ether, "what must be minted waits");
+        vm.expectRevert(abi.encodeWithSelector(IHubErrors.HubChannels_TokenRefused.selector));
+        channels.claimReclaim(payout, payout);
+        bad.setMood(HostileToken.Mood.Good);
+        channels.claimReclaim(payout, payout);
+        vm.assertEq(_balance(payout), 200 ether, "all");
+    }
+
+    function test_a_payee_that_burns_gas_stops_no_batch() public {
+        Withdrawal[] memory items = new Withdrawal[](5);
+        for (uint256 i = 0; i < items.length; ++i) {
+            ChannelParams memory params = _custodial(vaultHub);
+            params.salt = bytes32(i);
+            items[i] = _withdrawal(params, 1 ether, payout);
+        }
+        bad.setMood(HostileToken.Mood.BurnsGas);
+        vm.assertEq(channels.batchWithdraw{gas: 2_000_000}(items), 5, "all went through");
+        vm.assertEq(channels.reclaimable(payout), 5 ether, "as claims");
+    }
+
+    /// Each call is refused because of the guard and for no other reason, from a payout and from a deposit.
+    function test_every_guarded_function_refuses_reentry() public {
+        bytes[] memory calls = _guardedCalls();
+        bad.setMood(HostileToken.Mood.Reenters);
+        bytes4 guarded = bytes4(keccak256("ReentrancyGuardReentrantCall()"));
+        for (uint256 i = 0; i < calls.length; ++i) {
+            bad.setReentry(address(channels), calls[i]);
+            channels.withdraw(_withdrawal(_custodial(vaultHub), 1 ether, payout));
+            vm.assertEq(bytes32(bad.refusal()), bytes32(guarded), vm.toString(i));
+            bad.setMood(HostileToken.Mood.Good);
+            _arm(stranger, 1 ether);
+            bad.setMood(HostileToken.Mood.Reenters);
+            bad.setReentry(address(channels), calls[calls.length - 1 - i]);
+            vm.prank(stranger);
+            channels.deposit(_custodial(vaultHub), 1 ether);
+            vm.assertEq(bytes32(bad.refusal()), bytes32(guarded), vm.toString(i));
+        }
+        vm.assertTrue(!bad.reentered(), "none");
+    }
+
+    function _guardedCalls() private view returns (bytes[] memory calls) {
+        ChannelParams memory params;
+        CoSigned memory posted;
+        Dispute memory dispute;
+        State memory state;
+        Evidence memory evidence;
+        CoopSettlement memory agreement;
+        LockList memory list;
+        Cheque memory cheque;
+        Attestation memory none;
+        calls = new bytes[](21);
+        calls[0] = abi.encodeCall(channels.registerHub, (_rules(FundingMode.Vault), stranger, 1, ""));
+        calls[1] = abi.encodeCall(channels.fundVault, (vaultHub, 1));
+        calls[2] = abi.encodeCall(channels.fundBond, (vaultHub, 1));
+        calls[3] = abi.encodeCall(channels.hubWithdraw, (stranger, 1));
+        calls[4] = abi.encodeCall(channels.deposit, (params, 1));
+        calls[5] = abi.encodeCall(channels.depositWithPermit, (params, 1, 1, 27, 0, 0));
+        calls[6] = abi.encodeCall(channels.onTransferReceived, (stranger, stranger, 1, abi.encode(params)));
+        calls[7] = abi.encodeCall(channels.batchCollateral, (new bytes32[](1), new uint96[](1)));
+        calls[8] = abi.encodeCall(channels.withdraw, (_withdrawal(_custodial(mintHub), 1, stranger)));
+        calls[9] = abi.encodeCall(channels.batchWithdraw, (new Withdrawal[](0)));
+        calls[10] = abi.encodeCall(channels.close, (params, posted, _noIntent(), _noCredit()));
+        calls[11] = abi.encodeCall(channels.challenge, (params, dispute, posted));
+        calls[12] = abi.encodeCall(channels.addCredit, (params, dispute, _noCredit()));
+        calls[13] = abi.encodeCall(channels.penalize, (params, 0, dispute, evidence));
+        calls[14] = abi.encodeCall(channels.acceptClose, (params, dispute, state, ""));
+        calls[15] = abi.encodeCall(channels.settle, (params, dispute, state));
+        calls[16] = abi.encodeCall(channels.coopSettle, (params, agreement));
+        calls[17] = abi.encodeCall(channels.proveEquivocation, (params, state, none, state, none));
+        calls[18] = abi.encodeCall(channels.unlock, (params, 0, list));
+        calls[19] = abi.encodeCall(channels.cashCheque, (params, 0, list, 0, cheque));
+        calls[20] = abi.encodeCall(channels.payOwed, (params, 0));
+    }
+
+    /// What can't be stopped by anything but its own rules: paused or not, the same refusal.
+    function test_no_exit_looks_at_the_pause() public {
+        bytes[] memory calls = _guardedCalls();
+        bool[21] memory pausable;
+        (pausable[0], pausable[4], pausable[5], pausable[6]) = (true, true, true, true);
+        for (uint256 paused = 0; paused < 2; ++paused) {
+            vm.prank(guardian);
+            channels.setPaused(paused == 1);
+            for (uint256 i = 0; i < calls.length; ++i) {
+                vm.prank(i == 6 ? asset : stranger);
+                (bool success, bytes memory reason) = address(channels).call(calls[i]);
+                bool stopped = !success && bytes4(reason) == IHubErrors.HubChannels_Paused.selector;
+                vm.assertTrue(stopped == (paused == 1 && pausable[i]), vm.toString(i));
+            }
+        }
     }
 
     function test_an_empty_or_oversized_answer_is_a_success() public {

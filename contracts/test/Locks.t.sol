@@ -282,6 +282,26 @@ contract LocksTest is Fixture {
         channels.cashCheque(params, 0, list, 0, cheque);
     }
 
+    /// The protocol stops at 32; more must not be lost or paid twice all the same.
+    function test_a_list_longer_than_256_ends_in_several_calls() public {
+        _register();
+        ChannelParams memory params = _custodial(vaultHub);
+        Lock[] memory locks = new Lock[](260);
+        for (uint256 i = 0; i < 260; ++i) {
+            locks[i] = _hashLock(false, 1 ether);
+        }
+        LockList memory list = _settled(params, 0, locks);
+        channels.unlock(params, 0, list);
+        vm.assertEq(_balance(payout), 256 ether, "the first 256");
+        list.locks = new Lock[](4);
+        for (uint256 i = 0; i < 4; ++i) {
+            list.locks[i] = locks[256 + i];
+        }
+        list.reserve = 4 ether;
+        channels.unlock(params, 0, list);
+        vm.assertEq(_balance(payout), 260 ether, "the others");
+    }
+
     /* short vault */
 
     function test_a_short_reserve_pays_what_is_there_and_owes_the_user_the_rest() public {

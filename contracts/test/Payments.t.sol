@@ -4,7 +4,8 @@ pragma solidity 0.8.37;
 import {IHubErrors} from "../src/interfaces/IHubErrors.sol";
 import {IHubEvents} from "../src/interfaces/IHubEvents.sol";
 import {IHubRegistry} from "../src/interfaces/IHubRegistry.sol";
-import {ChannelParams, FundingMode, State, WithdrawFault, Withdrawal} from "../src/lib/Types.sol";
+import {IHubChannels} from "../src/interfaces/IHubChannels.sol";
+import {ChannelParams, CoSigned, FundingMode, State, WithdrawFault, Withdrawal} from "../src/lib/Types.sol";
 import {Token} from "../src/Token.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {vm} from "./Vm.sol";
@@ -283,6 +284,38 @@ contract WithdrawTest is Fixture {
         _refused(item, WithdrawFault.UserSignature);
         item.userSignature = abi.encodePacked(good, hex"00");
         _refused(item, WithdrawFault.UserSignature);
+    }
+
+    function test_a_withdrawal_of_one_channel_contract_or_chain_pays_in_no_other() public {
+        Withdrawal memory item = _withdrawal(_custodial(vaultHub), 10 ether, payout);
+        item.params.salt = keccak256("another account");
+        _refused(item, WithdrawFault.HubSignature);
+        item = _withdrawal(_custodial(vaultHub), 10 ether, payout);
+        vm.chainId(2);
+        _refused(item, WithdrawFault.HubSignature);
+        vm.chainId(31337);
+        IHubChannels first = channels;
+        channels = IHubChannels(_deployChannels(asset));
+        _registerHub(vaultHub, FundingMode.Vault);
+        _fundVault(10 ether);
+        _refused(item, WithdrawFault.HubSignature);
+        first.withdraw(item);
+        vm.assertEq(_balance(payout), 10 ether, "where it was meant");
+    }
+
+    /// What a channel was checked against stays true, so a second look is spared; a first one never is.
+    function test_parameters_are_checked_the_first_time_whatever_comes_first() public {
+        ChannelParams memory params = _custodial(vaultHub);
+        params.hubSigner = vm.addr(0x99);
+        Withdrawal memory item = _withdrawal(params, 1 ether, payout);
+        _refused(item, WithdrawFault.ChannelParams);
+        CoSigned memory posted = _coSigned(params, _null(params));
+        vm.expectPartialRevert(IHubErrors.HubChannels_BadParams.selector);
+        vm.prank(payout);
+        channels.close(params, posted, _noIntent(), _noCredit());
+        vm.prank(vaultHub);
+        channels.addHubSigner(vm.addr(0x99));
+        _close(payout, params, _null(params));
     }
 
     function test_collateral_pays_when_the_vault_is_short() public {

@@ -10,6 +10,8 @@ import {
     CoopSettlement,
     Dispute,
     Evidence,
+    Lock,
+    LockList,
     State,
     Types
 } from "../src/lib/Types.sol";
@@ -138,6 +140,54 @@ contract PenaltyTest is Fixture {
         vm.assertEq(channels.hubOf(vaultHub).owed, 0, "no more");
         vm.expectRevert(abi.encodeWithSelector(IHubErrors.HubChannels_NothingToPay.selector));
         channels.payOwed(params, 0);
+    }
+
+    /// A lock of 10 paid by the hub, a vault that is empty at settlement, and a closer that turns out a cheat.
+    function _shortWithLock(ChannelParams memory params) private returns (Evidence memory evidence) {
+        bytes32[] memory preimages = new bytes32[](1);
+        preimages[0] = keccak256("preimage");
+        channels.registerPreimages(preimages);
+        Lock[] memory locks = new Lock[](1);
+        locks[0] = Lock("lock", 1, false, 10 ether, type(uint40).max, sha256(abi.encode(preimages[0])), 0);
+        State memory posted = _state(params, 5, 1_000_100 ether);
+        posted.hubLocked = 10 ether;
+        posted.hubBalance -= 10 ether;
+        posted.locksHash = Types.hash(locks);
+        evidence = _byState(CUSTODY_KEY, _state(params, 9, 10 ether));
+        Dispute memory dispute = _close(custody, params, posted);
+        _passWindow();
+        channels.settle(params, dispute, posted);
+        channels.unlock(params, 0, LockList(locks, 0, 10 ether));
+        vm.assertEq(channels.hubOf(vaultHub).owed, 110 ether, "100 of the balance and the lock");
+    }
+
+    function test_a_late_proof_leaves_what_locks_left_owed() public {
+        ChannelParams memory params = _custodial(vaultHub);
+        Evidence memory evidence = _shortWithLock(params);
+        Dispute memory none;
+        vm.prank(stranger);
+        channels.penalize(params, 0, none, evidence);
+        vm.assertEq(channels.hubOf(vaultHub).owed, 10 ether, "locks are never forfeited");
+        channels.payOwed(params, 0);
+        vm.assertEq(_balance(payout), 10 ether, "the lock");
+        vm.assertEq(channels.hubOf(vaultHub).owed, 0, "nothing owed");
+    }
+
+    function test_what_locks_left_owed_does_not_wait_for_the_closers_delay() public {
+        ChannelParams memory params = _custodial(vaultHub);
+        _shortWithLock(params);
+        _fundVault(4 ether);
+        channels.payOwed(params, 0);
+        vm.assertEq(_balance(payout), 4 ether, "part of the lock");
+        _fundVault(200 ether);
+        channels.payOwed(params, 0);
+        vm.assertEq(_balance(payout), 10 ether, "the lock and no more");
+        vm.expectPartialRevert(IHubErrors.HubChannels_NotDue.selector);
+        channels.payOwed(params, 0);
+        vm.warp(block.timestamp + SELF_DELAY);
+        channels.claimDelayed(params, 0);
+        channels.payOwed(params, 0);
+        vm.assertEq(_balance(payout), 1_000_110 ether, "all");
     }
 
     function test_a_hub_is_not_penalized_after_settlement() public {
@@ -286,6 +336,22 @@ contract EquivocationTest is Fixture {
         vm.assertEq(channels.hubOf(vaultHub).bond, 990_000 ether, "bond");
         vm.expectPartialRevert(IHubErrors.HubChannels_NoEquivocation.selector);
         channels.proveEquivocation(params, first, one, second, two);
+    }
+
+    function test_two_leaves_of_one_batch_are_an_equivocation_even_by_its_anchor() public {
+        ChannelParams memory params = _custodial(vaultHub);
+        State memory first = _state(params, 5, 10 ether);
+        State memory second = _state(params, 5, 11 ether);
+        bytes32[] memory leaves = new bytes32[](2);
+        (leaves[0], leaves[1]) = (Types.hash(first), Types.hash(second));
+        bytes32 domain = channels.domainSeparator();
+        Attestation memory one = _batched(HUB_KEY, domain, vaultHub, leaves, 0, 1);
+        Attestation memory two = _batched(HUB_KEY, domain, vaultHub, leaves, 1, 1);
+        vm.prank(vaultHub);
+        channels.anchor(1, 7, Types.hash(one.batch), vm.addr(HUB_KEY), one.signature);
+        two.signature = "";
+        channels.proveEquivocation(params, first, one, second, two);
+        vm.assertEq(channels.hubOf(vaultHub).bond, 990_000 ether, "bond");
     }
 
     function test_what_is_no_equivocation_is_refused() public {

@@ -5,7 +5,7 @@ import {HubChannels} from "../src/HubChannels.sol";
 import {IHubErrors} from "../src/interfaces/IHubErrors.sol";
 import {IHubEvents} from "../src/interfaces/IHubEvents.sol";
 import {IHubRegistry} from "../src/interfaces/IHubRegistry.sol";
-import {FundingMode} from "../src/lib/Types.sol";
+import {ChannelParams, Dispute, FundingMode, Lock, LockList, State, Types} from "../src/lib/Types.sol";
 import {Token} from "../src/Token.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {vm} from "./Vm.sol";
@@ -186,6 +186,56 @@ contract RegistryTest is Fixture {
         channels.allowMint(mintHub, 1);
         _fundVault(1 ether);
         vm.assertEq(_funds(vaultHub), 1_000_001 ether, "funding goes on");
+    }
+
+    function _owing(uint96 owed) private returns (ChannelParams memory params) {
+        vm.prank(admin);
+        channels.allowMint(newcomer, 1 ether);
+        _arm(newcomer, BOND);
+        _register(newcomer, _rules(FundingMode.Mint), BOND);
+        params = _custodial(newcomer);
+        State memory state = _state(params, 5, 1 ether + owed);
+        Dispute memory dispute = _close(payout, params, state);
+        _passWindow();
+        channels.settle(params, dispute, state);
+        vm.assertEq(channels.hubOf(newcomer).owed, owed, "owed");
+    }
+
+    function test_a_pause_does_not_keep_an_allowance_from_what_is_owed() public {
+        ChannelParams memory params = _owing(5 ether);
+        vm.prank(guardian);
+        channels.setPaused(true);
+        vm.expectRevert(abi.encodeWithSelector(IHubErrors.HubChannels_Paused.selector));
+        vm.prank(admin);
+        channels.allowMint(newcomer, 5 ether + 1);
+        vm.prank(admin);
+        channels.allowMint(newcomer, 5 ether);
+        channels.payOwed(params, 0);
+        vm.assertEq(_balance(payout), 6 ether, "paid");
+    }
+
+    /// The admin must not be able to stop an unlock by granting so much that nothing can return to the allowance.
+    function test_an_allowance_at_its_limit_stops_no_unlock() public {
+        ChannelParams memory params = _custodial(mintHub);
+        Lock[] memory locks = new Lock[](2);
+        locks[0] = Lock("known", 1, false, 10 ether, type(uint40).max, sha256(abi.encode(bytes32("x"))), 0);
+        locks[1] = Lock("expired", 1, false, 7 ether, 1, "nobody knows", 0);
+        State memory state = _state(params, 5, 0);
+        state.hubLocked = 17 ether;
+        state.hubBalance -= 17 ether;
+        state.locksHash = Types.hash(locks);
+        Dispute memory dispute = _close(vm.addr(HUB_KEY), params, state);
+        _passWindow();
+        channels.settle(params, dispute, state);
+        uint256 rest = type(uint128).max - _funds(mintHub);
+        vm.prank(admin);
+        channels.allowMint(mintHub, rest);
+        bytes32[] memory preimages = new bytes32[](1);
+        preimages[0] = "x";
+        channels.registerPreimages(preimages);
+        channels.unlock(params, 0, LockList(locks, 17 ether, 0));
+        vm.assertEq(_balance(payout), 10 ether, "paid");
+        vm.assertEq(_funds(mintHub), type(uint128).max, "the rest has no room");
     }
 
     function test_only_a_registered_hub_adds_a_signer_or_changes_its_uri() public {

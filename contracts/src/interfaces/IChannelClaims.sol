@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ChannelParams, Cheque, Closer, LockList, Meter} from "../lib/Types.sol";
+import {ChannelParams, Closer} from "../lib/Types.sol";
 
-/// @notice What is paid after an epoch has ended: late, owed, failed at first, or locked.
+/// @notice What is paid after an epoch has ended: late, owed, or failed at first.
 interface IChannelClaims {
     /*//////////////////////////////////////////////////////////////////////////
                                        CLAIMS
@@ -20,33 +20,6 @@ interface IChannelClaims {
     function claimReclaim(address account, address to) external;
 
     /*//////////////////////////////////////////////////////////////////////////
-                                        LOCKS
-    //////////////////////////////////////////////////////////////////////////*/
-
-    /// @notice Records that 32-byte preimages were known now; for open and settled channels alike. A known one keeps
-    /// its first time.
-    function registerPreimages(bytes32[] calldata preimages) external;
-
-    /// @notice Records the granules an order's buyer signed for; the highest counts. By anybody, at any time.
-    function showMeter(Meter calldata meter) external;
-
-    /// @notice Resolves every lock of a settled list that can be resolved now, and pays the user its part.
-    /// @dev hash: preimage before expiry, or expiry. metered: expiry, or before it when the lock's receiver sends.
-    /// cover: expiry; what was not cashed goes back. Locks that wait stay in the list.
-    function unlock(ChannelParams calldata params, uint32 epoch, LockList calldata list) external;
-
-    /// @notice Pays a beneficiary of a cover lock its newest cheque less what it has had, as far as the lock reaches;
-    /// a shortfall is reported by `ChequeBounced` and stays claimable.
-    /// @param index Place of the cover lock in the list.
-    function cashCheque(
-        ChannelParams calldata params,
-        uint32 epoch,
-        LockList calldata list,
-        uint256 index,
-        Cheque calldata cheque
-    ) external;
-
-    /*//////////////////////////////////////////////////////////////////////////
                                         VIEWS
     //////////////////////////////////////////////////////////////////////////*/
 
@@ -59,10 +32,4 @@ interface IChannelClaims {
 
     /// @notice What waits for `account` after failed payouts.
     function reclaimable(address account) external view returns (uint256);
-
-    /// @notice When a preimage of `hash` was registered, 0 never.
-    function preimageTime(bytes32 hash) external view returns (uint256);
-
-    /// @notice Highest granules shown for an order.
-    function deliveredOf(bytes32 orderId) external view returns (uint256);
 }

@@ -37,8 +37,8 @@ interface IChannelPayments {
         external
         returns (bytes4);
 
-    /// @notice Hub in vault mode: sets its own tokens aside for single channels. They pay before the vault does and
-    /// return to it at settlement.
+    /// @notice Hub in vault mode: sets its own tokens aside for single channels. At settlement they pay before the vault does,
+    /// and the rest returns to it; a withdrawal uses them only where the vault is short.
     function batchCollateral(bytes32[] calldata channelIds, uint96[] calldata amounts) external;
 
     /// @notice Pays one withdrawal both sides ordered. The channel stays open and usable.

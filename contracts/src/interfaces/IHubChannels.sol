@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IChannelCheques} from "./IChannelCheques.sol";
 import {IChannelClaims} from "./IChannelClaims.sol";
+import {IChannelLocks} from "./IChannelLocks.sol";
 import {IChannelDisputes} from "./IChannelDisputes.sol";
+import {IChannelEvidence} from "./IChannelEvidence.sol";
 import {IChannelPayments} from "./IChannelPayments.sol";
 import {IHubErrors} from "./IHubErrors.sol";
 import {IHubEvents} from "./IHubEvents.sol";
@@ -20,12 +23,22 @@ import {IHubRegistry} from "./IHubRegistry.sol";
 ///
 /// Safety assumes of the token: a transfer moves exactly what it says, balances change by transfers only. Liveness
 /// assumes nothing: a payout that fails becomes a claim of its receiver (`reclaimable`) and the rest goes on.
-interface IHubChannels is IHubRegistry, IChannelPayments, IChannelDisputes, IChannelClaims, IHubEvents, IHubErrors {
+interface IHubChannels is
+    IHubRegistry,
+    IChannelPayments,
+    IChannelDisputes,
+    IChannelEvidence,
+    IChannelClaims,
+    IChannelLocks,
+    IChannelCheques,
+    IHubEvents,
+    IHubErrors
+{
     /// @notice Runs many calls as the sender; one that fails is undone, skipped and reported by `CallSkipped`. Makes a
     /// batch of any function: challenges, settlements, claims.
     /// @return done How many went through.
     function batch(bytes[] calldata calls) external returns (uint256 done);
 
-    /// @notice Code that answers the functions of `IChannelDisputes`, fixed at deployment.
-    function disputeModule() external view returns (address);
+    /// @notice Code that answers what the contract itself does not, fixed at deployment.
+    function module() external view returns (address);
 }

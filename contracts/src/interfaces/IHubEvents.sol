@@ -44,7 +44,8 @@ interface IHubEvents {
 
     /// @notice First deposit of a channel the contract had not heard of.
     event Opened(bytes32 indexed channelId, address indexed hub, address indexed user, ChannelParams params);
-    event CollateralAdded(bytes32 indexed channelId, address indexed hub, uint256 amount, uint256 collateralAfter);
+    /// @notice One event for all: a channel's collateral is read with `channelOf`.
+    event CollateralAdded(address indexed hub, bytes32[] channelIds, uint96[] amounts);
     event Deposited(
         bytes32 indexed channelId,
         address indexed hub,

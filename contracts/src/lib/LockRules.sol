@@ -18,12 +18,14 @@ library LockRules {
         pure
         returns (bool done, uint256 toReceiver)
     {
-        done = time >= lock.expiry;
-        if (lock.kind == HASH) {
-            bool known = evidence != 0 && evidence < lock.expiry;
+        uint40 expiry = lock.expiry;
+        done = time >= expiry;
+        uint8 kind = lock.kind;
+        if (kind == HASH) {
+            bool known = evidence != 0 && evidence < expiry;
             return (done || known, known ? lock.amount : 0);
         }
-        if (lock.kind == METERED) return (done || byReceiver, metered(lock.amount, evidence, lock.total));
+        if (kind == METERED) return (done || byReceiver, metered(lock.amount, evidence, lock.total));
         // A cover lock's beneficiaries cash before; an unknown kind pays nobody but its payer.
         return (done, 0);
     }

@@ -343,6 +343,19 @@ library Types {
         return keccak256(abi.encode(WITHDRAW_TYPEHASH, channelId, epoch, prevTotal, amount, to, validUntil, requestId));
     }
 
+    /// Like `withdraw`, straight from calldata, where the signed fields stand side by side.
+    function withdraw(bytes32 channelId, Withdrawal calldata item) internal pure returns (bytes32 result) {
+        bytes32 typeHash = WITHDRAW_TYPEHASH;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, typeHash)
+            mstore(add(free, 0x20), channelId)
+            // Six words from `epoch` to `requestId`, behind the eleven of the parameters.
+            calldatacopy(add(free, 0x40), add(item, 0x160), 0xc0)
+            result := keccak256(free, 0x100)
+        }
+    }
+
     function closeIntent(bytes32 channelId, uint32 epoch, bytes32 stateHash, uint40 validUntil)
         internal
         pure
@@ -399,6 +412,15 @@ library Types {
     /// How the contract remembers a dispute.
     function hash(Dispute memory dispute) internal pure returns (bytes32) {
         return keccak256(abi.encode(dispute));
+    }
+
+    /// Like `hash`, straight from calldata. Words with stray bits give a hash that nothing remembers.
+    function hashed(Dispute calldata dispute) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, dispute, 0xc0)
+            result := keccak256(free, 0xc0)
+        }
     }
 
     /// How the contract remembers a settled lock list.

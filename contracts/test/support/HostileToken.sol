@@ -13,13 +13,15 @@ contract HostileToken is ERC20("Hostile", "BAD") {
         BurnsGas,
         ReturnsMuch,
         Reenters,
-        TakesFee
+        TakesFee,
+        RefusesToMint
     }
 
     Mood public mood;
     address private _target;
     bytes private _call;
     bool public reentered;
+    bytes4 public refusal;
 
     function setMood(Mood mood_) external {
         mood = mood_;
@@ -33,6 +35,7 @@ contract HostileToken is ERC20("Hostile", "BAD") {
 
     function mint(address to, uint256 amount) external {
         if (msg.sender == _target) _misbehave();
+        if (msg.sender == _target && mood == Mood.RefusesToMint) revert("no minting");
         _mint(to, amount);
     }
 
@@ -59,6 +62,8 @@ contract HostileToken is ERC20("Hostile", "BAD") {
     }
 
     function transferFrom(address from, address to, uint256 amount) public override returns (bool) {
+        // As a token with hooks would: the sender is told before its tokens move.
+        if (mood == Mood.Reenters) _misbehave();
         super.transferFrom(from, to, amount);
         if (mood == Mood.TakesFee) _burn(to, 1);
         return true;
@@ -68,8 +73,9 @@ contract HostileToken is ERC20("Hostile", "BAD") {
         if (mood == Mood.Reverts) revert("no");
         if (mood == Mood.BurnsGas) while (true) {}
         if (mood == Mood.Reenters) {
-            (bool success,) = _target.call(_call);
+            (bool success, bytes memory reason) = _target.call(_call);
             reentered = reentered || success;
+            refusal = bytes4(reason);
         }
     }
 }
