@@ -44,7 +44,10 @@ pub async fn start(serve: &Serve, shutdown: Shutdown, stop: Trigger) -> anyhow::
     let signer = Signer::from_file(&serve.hub_key_file)?;
     let terms = serve.terms(&signer)?;
     let tokens = serve.tokens()?;
-    let pool = runtime::pg::connect(&serve.database_url, serve.database_connections)
+    // Statements with arrays of thousands are planned once, as look-ups by key.
+    let settings = [("plan_cache_mode", "force_generic_plan")];
+    let connections = serve.database_connections;
+    let pool = runtime::pg::connect_with(&serve.database_url, connections, &settings)
         .await
         .context("connecting to Postgres")?;
     let hub = Hub::start(HubParts {

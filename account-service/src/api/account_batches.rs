@@ -79,9 +79,6 @@ pub async fn create(mut call: Call) -> Answer {
         let (order, attached) = item.split(&call)?;
         requests.push(intake.request(&call, Some(index), order, attached));
     }
-    if let Some(answer) = intake.remembered(&call).await {
-        return answer;
-    }
     check_same_body(&call, &intake, requests.len()).await?;
     match call.app.engine.submit_all(requests, false).await {
         Ok(outcomes) => answer(&call, &intake, outcomes),
@@ -113,9 +110,7 @@ fn answer(call: &Call, intake: &Intake, outcomes: Vec<Outcome>) -> Answer {
             problem,
         });
     }
-    let problems = || results.iter().filter_map(|item| item.problem.as_ref());
-    let all_done = problems().next().is_none();
-    let settled = !problems().any(|problem| problem.retryable);
+    let all_done = results.iter().all(|item| item.problem.is_none());
     let status = match (intake.dry_run, all_done) {
         (true, _) => StatusCode::OK,
         (false, true) => StatusCode::CREATED,
@@ -127,9 +122,7 @@ fn answer(call: &Call, intake: &Intake, outcomes: Vec<Outcome>) -> Answer {
     };
     let Rendered { body, .. } = Rendered::new(status, &view)?;
     if all_replayed {
-        call.app.metrics.replayed("engine");
-    } else if settled && !intake.dry_run {
-        intake.remember(call, status.as_u16(), &body);
+        call.app.metrics.replayed();
     }
     Ok(json(status, body, all_replayed))
 }

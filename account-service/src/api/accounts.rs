@@ -145,7 +145,7 @@ pub async fn create(mut call: Call) -> Answer {
     fields.finish()?;
     let (order, attached) = account.split(&call)?;
     let request = intake.request(&call, None, order, attached);
-    let mut answer = post(&call, &intake, request, async |posted: &Posted| {
+    let mut answer = post(&call, request, async |posted: &Posted| {
         let view = opened(posted, &call.app.settings.asset)?;
         Rendered::new(StatusCode::CREATED, &view)
     })

@@ -14,7 +14,7 @@ use crate::store::accounts::{self, Lookup};
 use crate::store::{batches_read, deposits_read};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use hub_core::Typed as _;
+use hub_core::{ChannelId, Typed as _};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -42,12 +42,18 @@ pub async fn get(call: Call) -> Answer {
     if let Some(at) = at {
         return Ok(HttpResponse::Ok().json(as_it_was(&call, wanted, at).await?));
     }
-    if let Some(body) = cached(&call, &caller, id).await {
-        return Ok(json(StatusCode::OK, body, false));
+    let app = &call.app;
+    let channel = known_channel(&call, &caller, id);
+    if let Some(channel) = channel {
+        let found = app.balances.get(channel).await;
+        app.metrics.looked_up("balances", found.is_some());
+        if let Some(found) = found {
+            return Ok(json(StatusCode::OK, found.body, false));
+        }
+        app.balances.expect(channel).await;
     }
     let now = runtime::clock::now();
     let account = find(&call, wanted).await?;
-    let app = &call.app;
     app.directory
         .put(id, account.owner, account.balance.channel);
     let view = BalancesView::of(&account, now);
@@ -56,18 +62,17 @@ pub async fn get(call: Call) -> Answer {
         version: account.balance.version,
         body: body.clone(),
     };
-    app.balances.put(account.balance.channel, &fresh).await;
+    if let Some(channel) = channel {
+        app.balances.put(channel, &fresh).await;
+    }
     Ok(json(StatusCode::OK, body, false))
 }
 
-async fn cached(call: &Call, caller: &Caller, id: Uuid) -> Option<String> {
+/// The account's channel, when it is remembered and the caller may see it.
+fn known_channel(call: &Call, caller: &Caller, id: Uuid) -> Option<ChannelId> {
     let (owner, channel) = call.app.directory.get(id)?;
-    if caller.only_owner().is_some_and(|only| only != owner) {
-        return None;
-    }
-    let found = call.app.balances.get(channel).await;
-    call.app.metrics.looked_up("balances", found.is_some());
-    found.map(|cached| cached.body)
+    let allowed = caller.only_owner().is_none_or(|only| only == owner);
+    allowed.then_some(channel)
 }
 
 async fn as_it_was(

@@ -83,7 +83,7 @@ async fn create(mut call: Call, scope: &str, route: Route) -> Answer {
         extra: wanted.reason.map(|reason| json!({ "reason": reason })),
     };
     let request = intake.request(&call, None, order, attached);
-    post(&call, &intake, request, async |posted: &Posted| {
+    post(&call, request, async |posted: &Posted| {
         let view = IssuanceView::of(posted, &call.app.settings.asset);
         Rendered::new(StatusCode::CREATED, &view)
     })

@@ -9,7 +9,7 @@ use runtime::telemetry::Metrics;
 pub struct ApiMetrics {
     requests: IntCounterVec,
     refusals: IntCounterVec,
-    replays: IntCounterVec,
+    replays: IntCounter,
     limited: IntCounter,
     auth_failures: IntCounterVec,
     cache: IntCounterVec,
@@ -29,10 +29,9 @@ impl ApiMetrics {
                 "Requests refused, by code.",
                 &["code"],
             )?,
-            replays: metrics.counter_vec(
+            replays: metrics.counter(
                 "idempotency_replays_total",
-                "Requests answered with an earlier answer, by where it was found.",
-                &["source"],
+                "Requests answered with an earlier answer.",
             )?,
             limited: metrics.counter(
                 "rate_limited_total",
@@ -64,9 +63,9 @@ impl ApiMetrics {
         self.refusals.with_label_values(&[code.text()]).inc();
     }
 
-    /// A request was answered with an earlier answer, from `redis` or the `engine`.
-    pub fn replayed(&self, source: &str) {
-        self.replays.with_label_values(&[source]).inc();
+    /// A request was answered with an earlier answer.
+    pub fn replayed(&self) {
+        self.replays.inc();
     }
 
     /// A request was over its rate limit.

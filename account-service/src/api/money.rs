@@ -4,7 +4,6 @@ use super::call::Call;
 use super::fields::Fields;
 use super::{Answer, body};
 use crate::auth::Caller;
-use crate::cache::Remembered;
 use crate::engine::{Order, Outcome, Posted, Request, Route};
 use crate::problem::{Code, Problem};
 use actix_web::HttpResponse;
@@ -96,38 +95,6 @@ impl Intake {
     pub fn item_key(&self, index: usize) -> String {
         format!("{}#{index}", self.key)
     }
-
-    /// The answer that this key got before, from the fast path.
-    pub async fn remembered(&self, call: &Call) -> Option<Answer> {
-        if self.dry_run {
-            return None;
-        }
-        let app = &call.app;
-        let found = app
-            .answers
-            .get(self.caller.owner, self.route, &self.key)
-            .await;
-        app.metrics.looked_up("answers", found.is_some());
-        let found = found?;
-        if found.request_hash != self.request_hash {
-            return Some(Err(Problem::new(Code::IdempotencyMismatch)));
-        }
-        app.metrics.replayed("redis");
-        let status = StatusCode::from_u16(found.status).unwrap_or(StatusCode::OK);
-        Some(Ok(json(status, found.body, true)))
-    }
-
-    /// Keeps an answer for the fast path; nobody waits for it.
-    pub fn remember(&self, call: &Call, status: u16, body: &str) {
-        let answers = call.app.answers.clone();
-        let (owner, route, key) = (self.caller.owner, self.route, self.key.clone());
-        let answer = Remembered {
-            request_hash: self.request_hash,
-            status,
-            body: body.to_owned(),
-        };
-        actix_web::rt::spawn(async move { answers.put(owner, route, &key, &answer).await });
-    }
 }
 
 fn idempotency_key(call: &Call) -> Result<String, Problem> {
@@ -177,13 +144,9 @@ impl Rendered {
 /// Posts one request and answers it.
 pub async fn post(
     call: &Call,
-    intake: &Intake,
     request: Request,
     render: impl AsyncFnOnce(&Posted) -> Result<Rendered, Problem>,
 ) -> Answer {
-    if let Some(answer) = intake.remembered(call).await {
-        return answer;
-    }
     match call.app.engine.submit(request).await {
         Outcome::Done {
             operation,
@@ -192,9 +155,7 @@ pub async fn post(
             note(call, &operation);
             let Rendered { status, body } = render(&operation).await?;
             if replayed {
-                call.app.metrics.replayed("engine");
-            } else {
-                intake.remember(call, status.as_u16(), &body);
+                call.app.metrics.replayed();
             }
             Ok(json(status, body, replayed))
         }

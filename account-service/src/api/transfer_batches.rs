@@ -108,9 +108,6 @@ pub async fn create(mut call: Call) -> Answer {
     fields.finish()?;
     let mode = batch.mode;
     let requests = requests_of(&call, &intake, batch)?;
-    if let Some(answer) = intake.remembered(&call).await {
-        return answer;
-    }
     check_same_body(&call, &intake, requests.len()).await?;
     let outcomes = match call
         .app
@@ -169,21 +166,12 @@ pub fn refused_batch(index: usize, outcome: Outcome) -> Problem {
 fn answer(call: &Call, intake: &Intake, mode: Mode, outcomes: Vec<Outcome>) -> Answer {
     let mut results = Vec::with_capacity(outcomes.len());
     let mut all_replayed = true;
-    let mut retry = None;
     for (index, outcome) in outcomes.into_iter().enumerate() {
         all_replayed &= matches!(
             outcome,
             Outcome::Done { replayed: true, .. } | Outcome::Refused { replayed: true, .. }
         );
-        let item = item_of(call, index, outcome);
-        if item
-            .problem
-            .as_ref()
-            .is_some_and(|problem| problem.retryable)
-        {
-            retry = Some(index);
-        }
-        results.push(item);
+        results.push(item_of(call, index, outcome));
     }
     let all_done = results.iter().all(|item| item.problem.is_none());
     let view = TransferBatchView {
@@ -202,10 +190,7 @@ fn answer(call: &Call, intake: &Intake, mode: Mode, outcomes: Vec<Outcome>) -> A
     };
     let Rendered { body, .. } = Rendered::new(status, &view)?;
     if all_replayed {
-        call.app.metrics.replayed("engine");
-    } else if retry.is_none() && !intake.dry_run {
-        // An item that has to be sent again has no last answer yet.
-        intake.remember(call, status.as_u16(), &body);
+        call.app.metrics.replayed();
     }
     Ok(json(status, body, all_replayed))
 }

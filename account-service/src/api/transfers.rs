@@ -87,7 +87,7 @@ pub async fn create(mut call: Call) -> Answer {
     check_asset(&call, transfer.asset.as_deref())?;
     let (order, attached) = transfer.split();
     let request = intake.request(&call, None, order, attached);
-    post(&call, &intake, request, async |posted: &Posted| {
+    post(&call, request, async |posted: &Posted| {
         let view = TransferView::of(posted, &call.app.settings.asset);
         Rendered::new(StatusCode::CREATED, &view)
     })

@@ -150,7 +150,7 @@ pub async fn create(mut call: Call) -> Answer {
         extra: wanted.to_address.map(|to| json!({ "to_address": to })),
     };
     let request = intake.request(&call, None, order, attached);
-    post(&call, &intake, request, async |posted: &Posted| {
+    post(&call, request, async |posted: &Posted| {
         let to = payee_of(&call, posted).await?;
         let view = WithdrawalView::accepted(posted, to, &call.app.settings.asset);
         Rendered::new(StatusCode::ACCEPTED, &view)

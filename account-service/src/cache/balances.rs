@@ -35,19 +35,31 @@ static PUT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Gives notice of new versions: what is older is dropped, and kept out.
+/// Gives notice of new versions where somebody reads: what is older is dropped, and kept out.
+/// Nothing is stored for the many channels that nobody reads.
 static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         for i, key in ipairs(KEYS) do
-            local seen = tonumber(redis.call('HGET', key, 'v') or -1)
-            if seen < tonumber(ARGV[i + 1]) then
+            local seen = tonumber(redis.call('HGET', key, 'v'))
+            if seen and seen < tonumber(ARGV[i + 1]) then
                 redis.call('DEL', key)
                 redis.call('HSET', key, 'v', ARGV[i + 1])
                 redis.call('PEXPIRE', key, ARGV[1])
             end
         end
         return #KEYS
+        ",
+    )
+});
+
+/// Makes room for notices. What is there lives no longer for it.
+static EXPECT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('HSETNX', KEYS[1], 'v', 0) == 0 then return 0 end
+        redis.call('PEXPIRE', KEYS[1], ARGV[1])
+        return 1
         ",
     )
 });
@@ -104,6 +116,14 @@ impl Balances {
         let text: Option<String> = self.redis.command(&command).await?;
         let cached: CachedBalance = serde_json::from_str(&text?).ok()?;
         (cached.version >= self.floors().of(&channel)).then_some(cached)
+    }
+
+    /// Says that a balance is about to be read from Postgres and kept: from now on notices of
+    /// newer versions are kept for the channel, so that none is missed meanwhile.
+    pub async fn expect(&self, channel: ChannelId) {
+        let mut call = EXPECT.key(self.key(channel));
+        call.arg(KEPT_MS);
+        let _: Option<bool> = self.redis.script(&call).await;
     }
 
     /// Keeps a balance that was read from Postgres. Says whether it was the newest known.

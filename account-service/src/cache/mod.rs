@@ -1,9 +1,7 @@
 //! Redis as a cache: it may be wiped, stale or away at any time, and costs speed only.
 
-mod answers;
 mod balances;
 mod link;
 
-pub use answers::{Answers, Remembered};
 pub use balances::{Balances, CachedBalance};
 pub use link::Redis;

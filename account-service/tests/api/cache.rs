@@ -40,6 +40,11 @@ async fn an_older_balance_never_takes_the_place_of_a_newer_one() {
     assert_eq!(two.put(channel, &balance(7)).await, Some(true));
     one.advance(&[(channel, 6), (ChannelId([2; 32]), 1)]).await;
     assert_eq!(one.get(channel).await, Some(balance(7)));
+    // A version that comes while another is being read keeps that one out.
+    let read = ChannelId([3; 32]);
+    one.expect(read).await;
+    two.advance(&[(read, 2)]).await;
+    assert_eq!(one.put(read, &balance(1)).await, Some(false));
     // A process that knows of 8 believes no cache that does not.
     one.reached(channel, 8);
     assert_eq!(one.get(channel).await, None);

@@ -24,7 +24,17 @@ const SESSION_LIMITS: [(&str, &str); 3] = [
 
 /// A pool of connections to `url`, with the first one made, so that a wrong URL shows at start.
 pub async fn connect(url: &str, max_connections: u32) -> sqlx::Result<PgPool> {
+    connect_with(url, max_connections, &[]).await
+}
+
+/// As [`connect`], with server settings of the caller's for each connection.
+pub async fn connect_with(
+    url: &str,
+    max_connections: u32,
+    settings: &[(&str, &str)],
+) -> sqlx::Result<PgPool> {
     let options: PgConnectOptions = url.parse()?;
+    let options = options.options(settings.iter().copied());
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)

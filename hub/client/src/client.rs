@@ -1,8 +1,9 @@
 //! The client of the hub's internal API.
 
 use crate::wire::{
-    BatchRequest, ChainEventsRequest, ChannelHead, ErrorBody, FatesRequest, Hello, HubRefusal, ImportRequest, Imported,
-    JournalEntry, Marks, SignedBatch, Terms, Welcome, WithdrawRequest, WithdrawSigned,
+    BatchRequest, ChainEventsRequest, ChannelHead, ErrorBody, FatesRequest, Hello, HubRefusal,
+    ImportRequest, Imported, JournalEntry, Marks, SignedBatch, Terms, Welcome, WithdrawRequest,
+    WithdrawSigned,
 };
 use chain_messages::tower::{AttestedPage, ParamsPage, ParamsRequest};
 use hub_core::{Address, ChannelId};

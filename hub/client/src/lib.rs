@@ -11,9 +11,12 @@
 //! | `GET /internal/v1/journal?after=&limit=` | read | signed batches |
 //! | `GET /internal/v1/channels/{id}` | read | one channel's head |
 //!
+//! Bodies are JSON, but for that of `batches`: see [`frame`].
+//!
 //! Every answer that is not 2xx carries an [`ErrorBody`].
 
 pub mod client;
+pub mod frame;
 pub mod wire;
 
 pub use client::{BuildError, HubClient, HubError};

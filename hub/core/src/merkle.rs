@@ -1,6 +1,7 @@
 //! The tree over which one signature covers many states (P1) and one state covers many legs.
 
 use crate::{Hash32, keccak256};
+use std::sync::LazyLock;
 
 /// Deepest tree the system makes.
 pub const MAX_DEPTH: u8 = 12;
@@ -8,6 +9,15 @@ pub const MAX_DEPTH: u8 = 12;
 pub const MAX_ACCEPTED_DEPTH: u8 = 20;
 /// Most leaves of one tree.
 pub const MAX_LEAVES: usize = 1 << MAX_DEPTH;
+
+/// Root of a subtree of nothing but padding, by level.
+static PADS: LazyLock<[Hash32; MAX_DEPTH as usize + 1]> = LazyLock::new(|| {
+    let mut pads = [Hash32::ZERO; MAX_DEPTH as usize + 1];
+    for level in 1..pads.len() {
+        pads[level] = node(pads[level - 1], pads[level - 1]);
+    }
+    pads
+});
 
 /// Hash of an inner node.
 pub fn node(left: Hash32, right: Hash32) -> Hash32 {
@@ -26,10 +36,8 @@ pub fn depth_of(leaves: usize) -> u8 {
 /// A tree over leaves in their given order, padded on the right with 32 zero bytes.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    /// From the leaves to the root; padding is implied by [`Tree::pads`].
+    /// From the leaves to the root, without the padding.
     levels: Vec<Vec<Hash32>>,
-    /// Root of an all-padding subtree, by level.
-    pads: Vec<Hash32>,
 }
 
 impl Tree {
@@ -39,18 +47,16 @@ impl Tree {
             return None;
         }
         let depth = depth_of(leaves.len());
-        let mut levels = vec![leaves];
-        let mut pads = vec![Hash32::ZERO];
-        for level in 0..usize::from(depth) {
-            let pad = pads[level];
+        let mut levels = Vec::with_capacity(usize::from(depth) + 1);
+        levels.push(leaves);
+        for (level, pad) in PADS.iter().copied().enumerate().take(usize::from(depth)) {
             let above = levels[level]
                 .chunks(2)
                 .map(|pair| node(pair[0], pair.get(1).copied().unwrap_or(pad)))
                 .collect();
             levels.push(above);
-            pads.push(node(pad, pad));
         }
-        Some(Self { levels, pads })
+        Some(Self { levels })
     }
 
     /// The root.
@@ -71,7 +77,7 @@ impl Tree {
             .enumerate()
             .map(|(level, row)| {
                 let sibling = (index >> level) ^ 1;
-                row.get(sibling).copied().unwrap_or(self.pads[level])
+                row.get(sibling).copied().unwrap_or(PADS[level])
             })
             .collect();
         Some(siblings)

@@ -50,10 +50,17 @@ macro_rules! post {
 }
 
 post!(hello, Scope::Propose, body::SMALL_LIMIT, hello);
-post!(batches, Scope::Propose, body::BATCH_LIMIT, sign_batch);
 post!(fates, Scope::Propose, body::LIMIT, fates);
 post!(withdrawals, Scope::Propose, body::LIMIT, sign_withdraw);
 post!(chain_events, Scope::Chain, body::BATCH_LIMIT, chain_events);
+
+async fn batches(api: Shared, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let outcome = async {
+        api.tokens.check(&request, Scope::Propose)?;
+        api.hub.sign_batch(body::read_batch(payload).await?).await
+    };
+    answer(outcome.await)
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

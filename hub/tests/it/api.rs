@@ -26,13 +26,19 @@ fn client(base: &str, token: &str) -> HubClient {
     HubClient::new(base, token, Duration::from_secs(10)).unwrap()
 }
 
-async fn call(base: &str, token: &str, method: &str, route: &str, body: &str) -> (u16, ErrorBody) {
+async fn call(
+    base: &str,
+    token: &str,
+    method: &str,
+    route: &str,
+    body: impl Into<Vec<u8>>,
+) -> (u16, ErrorBody) {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let response = http
         .request(method, format!("{base}{route}"))
         .bearer_auth(token)
-        .body(body.to_owned())
+        .body(body.into())
         .send()
         .await
         .unwrap();
@@ -126,7 +132,7 @@ async fn every_refusal_is_an_error_body_with_a_fitting_status() {
         }
     }
     let long = "x".repeat(70_000);
-    let (status, _) = call(&base, ALL, "POST", "/internal/v1/hello", &long).await;
+    let (status, _) = call(&base, ALL, "POST", "/internal/v1/hello", long).await;
     assert_eq!(status, 400);
     for route in [
         "/internal/v1/channels/7",
@@ -151,8 +157,8 @@ async fn every_refusal_is_an_error_body_with_a_fitting_status() {
     let mut account = Account::new(terms(FundingMode::Mint));
     let open = account.open(0);
     let request = account.propose(vec![open]).request;
-    let json = serde_json::to_string(&request).unwrap();
-    let (status, body) = call(&base, ALL, "POST", "/internal/v1/batches", &json).await;
+    let frame = request.to_frame().unwrap();
+    let (status, body) = call(&base, ALL, "POST", "/internal/v1/batches", frame).await;
     assert_eq!(status, 409);
     assert!(matches!(body.error, HubRefusal::Session { .. }));
     trigger.drain();
