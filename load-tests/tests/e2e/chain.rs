@@ -10,7 +10,7 @@ const CUSTOMER: &str = "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc";
 /// Longest that a payment, its confirmations and what follows may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn rpc(system: &System, method: &str, params: Value) -> Value {
+pub(crate) async fn rpc(system: &System, method: &str, params: Value) -> Value {
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let sent = client
@@ -40,7 +40,7 @@ async fn send(system: &System, to: &str, data: &str) {
 }
 
 /// Asks until the answer is as wanted.
-async fn until(system: &System, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+pub(crate) async fn until(system: &System, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
     let begun = Instant::now();
     loop {
         let answer = system.get(path).await.unwrap();
@@ -52,7 +52,7 @@ async fn until(system: &System, path: &str, wanted: impl Fn(&Answer) -> bool) ->
     }
 }
 
-async fn is_clean(system: &System) {
+pub(crate) async fn is_clean(system: &System) {
     let run = system
         .post("/v1/reconciliation/runs", json!({}))
         .await

@@ -7,6 +7,8 @@
 )]
 
 mod chain;
+mod dispute;
+mod exit;
 mod k6;
 mod kill;
 mod overload;
