@@ -23,7 +23,7 @@ impl Channel {
             });
         }
         let payment = if late.closer == Closer::Hub {
-            hub.funds = added(hub.funds, late.amount)?;
+            hub.give_back(late.amount);
             None
         } else {
             hub.pays(self.params.user, late.amount)
@@ -32,20 +32,25 @@ impl Channel {
         Ok(payment)
     }
 
-    /// Pays what the funds could not at the end of an epoch, as far as they reach now. Waits
-    /// while the closer can still be proved a cheat.
+    /// Pays what the funds could not at the end of an epoch, as far as they reach now. While the
+    /// closer can still be proved a cheat, only what locks left owed is paid.
     pub fn pay_owed(&mut self, hub: &mut Hub, epoch: Epoch) -> Result<Payment, Refusal> {
         let ended = self.ended.get_mut(&epoch).ok_or(Refusal::NothingToPay)?;
-        if let Some(late) = ended.delayed {
-            return Err(Refusal::NotDue {
-                due_at: late.due_at,
-            });
-        }
-        let paid = hub.take(ended.owed);
+        let payable = match ended.delayed {
+            Some(late) if ended.lock_owed.is_zero() => {
+                return Err(Refusal::NotDue {
+                    due_at: late.due_at,
+                });
+            }
+            Some(_) => ended.lock_owed,
+            None => added(ended.owed, ended.lock_owed)?,
+        };
+        let paid = hub.take(payable);
         let payment = hub.pays(self.params.user, paid);
         let payment = payment.ok_or(Refusal::NothingToPay)?;
 
-        ended.owed = ended.owed.less(paid);
+        ended.owed = ended.owed.less(paid.less(ended.lock_owed));
+        ended.lock_owed = ended.lock_owed.less(paid);
         hub.owed = hub.owed.less(paid);
         Ok(payment)
     }
@@ -72,7 +77,7 @@ impl Channel {
             self.ended.entry(epoch).or_default().locks = None;
         }
         let ended = self.ended.entry(epoch).or_default();
-        ended.owed = added(ended.owed, paid.owed)?;
+        ended.lock_owed = added(ended.lock_owed, paid.owed)?;
         Ok((resolution.rest, hub.pays(self.params.user, paid.paid)))
     }
 

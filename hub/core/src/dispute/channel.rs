@@ -52,10 +52,15 @@ pub struct Dispute {
 pub struct Ended {
     /// The closer's own payout.
     pub delayed: Option<Delayed>,
-    /// What the hub's funds could not pay the user, in minor units.
+    /// What the hub's funds could not pay the user, in minor units: forfeited with a late payout.
     pub owed: Amount,
+    /// What they could not pay out of locks, in minor units: never forfeited, waits for nobody.
+    pub lock_owed: Amount,
     /// The settled lock list.
     pub locks: Option<LockList>,
+    /// Collateral that a mint hub's channel had no use for: the operator's to claim, in minor
+    /// units.
+    pub stray: Amount,
 }
 
 /// A closer's late payout.

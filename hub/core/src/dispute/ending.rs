@@ -72,20 +72,18 @@ impl Channel {
         let mut sources = self.sources(hub);
         let paid = sources.draw(terms.user_amount);
         let owed = terms.user_amount.less(paid);
-        let funds = added(sources.funds, sources.collateral)?;
         let hub_owed = added(hub.owed, owed)?;
 
-        hub.funds = funds;
+        hub.funds = sources.funds;
+        hub.give_back(sources.collateral);
         hub.owed = hub_owed;
-        let stray = self.next_epoch(
-            hub.mode,
-            Ended {
-                owed,
-                ..Ended::default()
-            },
-        );
+        let ended = Ended {
+            owed,
+            ..Ended::default()
+        };
+        self.next_epoch(hub.mode, ended);
         let to_user = hub.pays(self.params.user, paid);
-        Ok(stray.into_iter().chain(to_user).collect())
+        Ok(to_user.into_iter().collect())
     }
 
     /// Pays everybody by N7 and opens the next epoch. `pay_at`: when the closer's own payout is
@@ -119,18 +117,21 @@ impl Channel {
         } else {
             settled.left.collateral
         };
-        let funds = added(settled.left.funds, back)?;
         let owed = added(added(hub.owed, settled.owed)?, settled.lock_short)?;
 
-        hub.funds = funds;
+        hub.funds = settled.left.funds;
+        hub.give_back(back);
         hub.bond = settled.left.bond;
         hub.owed = owed;
         let ended = Ended {
             delayed,
             owed: settled.owed,
+            lock_owed: Amount::ZERO,
             locks: lock_list(dispute, &settled),
+            stray: Amount::ZERO,
         };
-        let mut payments = Vec::from_iter(self.next_epoch(hub.mode, ended));
+        self.next_epoch(hub.mode, ended);
+        let mut payments = Vec::new();
         let bounty_to = dispute.penalized.unwrap_or_default();
         if matches!(verdict, Verdict::HubCheated { .. }) {
             payments.extend(pays_held(self.params.user, settled.user_bonus));
@@ -156,13 +157,11 @@ impl Channel {
         }
     }
 
-    /// Starts the next epoch; returns collateral that a mint hub's channel had no use for, which
-    /// waits in the contract as a claim of the hub's operator.
-    fn next_epoch(&mut self, mode: FundingMode, ended: Ended) -> Option<Payment> {
-        let stray = match mode {
-            FundingMode::Vault => Amount::ZERO,
-            FundingMode::Mint => self.collateral,
-        };
+    /// Starts the next epoch. Collateral that a mint hub's channel had no use for waits as a claim.
+    fn next_epoch(&mut self, mode: FundingMode, mut ended: Ended) {
+        if mode == FundingMode::Mint {
+            ended.stray = self.collateral;
+        }
         if ended != Ended::default() {
             self.ended.insert(self.epoch, ended);
         }
@@ -171,7 +170,6 @@ impl Channel {
         self.deposited = Amount::ZERO;
         self.collateral = Amount::ZERO;
         self.dispute = None;
-        pays_held(self.params.hub, stray)
     }
 }
 

@@ -87,6 +87,11 @@ impl Hub {
         taken
     }
 
+    /// Gives back what was taken. No exit may depend on how much the hub has meanwhile.
+    pub(super) fn give_back(&mut self, amount: Amount) {
+        self.funds = Amount::new(self.funds.units().saturating_add(amount.units()));
+    }
+
     /// A payment of what was taken from the funds.
     pub(super) fn pays(&self, to: Address, amount: Amount) -> Option<Payment> {
         (!amount.is_zero()).then_some(Payment {

@@ -1,6 +1,6 @@
 //! Punishing a closer that had given up what it posted, and a hub that signed twice.
 
-use super::hub::{added, pays_held};
+use super::hub::pays_held;
 use super::refusal::require_signed;
 use super::{Call, Channel, Evidence, Hub, Key, Payment, Refusal, Side};
 use crate::settlement::{Closer, fraction};
@@ -9,7 +9,7 @@ use crate::{Amount, ChannelParams, Epoch, State, Typed, Version};
 impl Channel {
     /// Shows that the closer of an epoch had given up what it posted: within the window, or, when
     /// a user closed, until its late payout is gone. Late, what it waits for and what it is still
-    /// owed stay the hub's, less the bounty.
+    /// owed stay the hub's, less the bounty; what locks left owed is not forfeited.
     pub fn penalize(
         &mut self,
         hub: &mut Hub,
@@ -44,9 +44,8 @@ impl Channel {
         };
         self.require_revoked(epoch, Closer::User, late.closed_version, evidence)?;
         let bounty = share(late.amount, &self.params);
-        let funds = added(hub.funds, late.amount.less(bounty))?;
 
-        hub.funds = funds;
+        hub.give_back(late.amount.less(bounty));
         hub.owed = hub.owed.less(ended.owed);
         let ended = self.ended.entry(epoch).or_default();
         ended.delayed = None;

@@ -74,7 +74,8 @@ impl CoSigned {
 /// A close intent for the posted state, sent by somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intent {
-    /// Whose signature it bears.
+    /// Whose signature it bears. In a self-custodied channel the payout address may sign, too, and
+    /// then it is the user's.
     pub signed_by: Key,
     /// Last second at which it may be used.
     pub valid_until: u64,

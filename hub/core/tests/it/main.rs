@@ -6,8 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod invariants;
 mod machine;
 mod outcomes;
 mod proof;
 mod unlocks;
 mod vectors;
+mod walk;

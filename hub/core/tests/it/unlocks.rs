@@ -55,6 +55,26 @@ fn lock(s: &mut Source, place: usize) -> (Lock, u64) {
     (lock, shown)
 }
 
+/// Locks of every kind.
+pub fn any_locks(s: &mut Source, count: usize) -> Vec<Lock> {
+    (0..count).map(|place| lock(s, place).0).collect()
+}
+
+/// Evidence for some of them, before and after their expiry.
+pub fn any_registry(s: &mut Source, locks: &[Lock]) -> Registry {
+    let mut registry = Registry::default();
+    for (place, lock) in locks.iter().enumerate() {
+        if s.u64(1) == 0 {
+            registry.register_preimage(preimage(place), START + s.u64(7));
+            let delivered = 1 + s.u64(9);
+            registry
+                .show_meter(lock.condition, delivered, true)
+                .unwrap();
+        }
+    }
+    registry
+}
+
 fn case(s: &mut Source, index: usize) -> Case {
     let (mut locks, mut shown): (Vec<_>, Vec<_>) =
         (0..LOCKS).map(|place| lock(s, index + place)).unzip();
@@ -150,7 +170,7 @@ impl Case {
                 sender: asker,
                 now: START + second,
             };
-            let before = channel.ended[&0].owed;
+            let before = channel.ended[&0].lock_owed;
             let paid = match channel.unlock(&mut hub, 0, &locks, &registry, call) {
                 Ok((rest, payment)) => {
                     locks = rest;
@@ -159,7 +179,7 @@ impl Case {
                 Err(Refusal::NothingResolvable | Refusal::WrongLockList) => Amount::ZERO,
                 Err(refusal) => panic!("{refusal}"),
             };
-            let owed = channel.ended[&0].owed.less(before);
+            let owed = channel.ended[&0].lock_owed.less(before);
             let after = [paid, owed, hub.funds, hub.owed].map(Amount::units);
             row.extend(after);
             row.push(locks.len() as u128);

@@ -1,0 +1,5 @@
+//! One call each, made to the model and to the contract.
+
+mod after;
+mod disputes;
+mod money;
