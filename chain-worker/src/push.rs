@@ -6,7 +6,7 @@ use crate::store::commands::{self, NewCommand};
 use crate::store::hubs::{self, Finalized};
 use crate::worker::{Lead, Worker};
 use chain_messages::{Command, Envelope, Event};
-use hub_client::{ChainEventsRequest, HubClient, HubError};
+use hub_client::{ChainEventsRequest, EventCount, HubClient, HubError, HubRefusal};
 use hub_core::Amount;
 use runtime::amqp::Backoff;
 use runtime::shutdown::Shutdown;
@@ -97,7 +97,27 @@ async fn tell(
         return Ok(false);
     }
     let count = events.len();
-    let marks = client.chain_events(&ChainEventsRequest { events }).await?;
+    let request = ChainEventsRequest {
+        count: Some(EventCount {
+            before: backlog.told,
+            up_to: backlog.up_to.cast_unsigned(),
+        }),
+        events,
+    };
+    let marks = match client.chain_events(&request).await {
+        Err(HubError::Refused(HubRefusal::EventsMissing { after })) => {
+            tracing::warn!(
+                hub = label,
+                after,
+                "the hub was set back: events are told again"
+            );
+            let mut tx = worker.begin(lead).await?;
+            hubs::rewind(&mut tx, address, after).await?;
+            tx.commit().await.map_err(StepError::from)?;
+            return Ok(true);
+        }
+        answer => answer?,
+    };
     let mut tx = worker.begin(lead).await?;
     hubs::pushed(&mut tx, address, backlog.up_to, block).await?;
     tx.commit().await.map_err(StepError::from)?;

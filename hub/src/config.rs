@@ -39,12 +39,21 @@ pub enum Command {
 pub enum FenceAction {
     /// Shows whether there is one, and both databases' marks.
     Status,
+    /// Raises it by hand: after a restore that nothing else shows, or when something looks wrong.
+    Raise {
+        /// Why.
+        #[arg(long)]
+        why: String,
+    },
     /// Lifts it. All versions and batch numbers jump by 2^32, so that nothing a lost row may
     /// have had is signed again.
     Lift {
         /// I have compared both databases with the newest anchor.
         #[arg(long)]
         confirm: bool,
+        /// Although account-service has not given back all that was lost.
+        #[arg(long)]
+        without_import: bool,
     },
 }
 

@@ -1,7 +1,7 @@
 //! What an operator does when the fence is up.
 
 use crate::config::{FenceAction, Serve};
-use crate::engine::limits;
+use crate::engine::{HUB_RESTORED, limits};
 use crate::store;
 use anyhow::Context as _;
 
@@ -27,12 +27,33 @@ pub async fn run(serve: &Serve, action: &FenceAction) -> anyhow::Result<()> {
                 "newest batch a replica named: {} {}",
                 marks.account.batch_id, marks.account.root
             );
+            println!("imported up to: {}", marks.imported);
             println!("batch floor: {}", marks.floor);
         }
-        FenceAction::Lift { confirm } => {
+        FenceAction::Raise { why } => {
+            let now = runtime::clock::now();
+            store::hubs::raise_fence(&mut tx, serve.hub_id, why, now).await?;
+            tx.commit().await?;
+            println!("raised");
+        }
+        FenceAction::Lift {
+            confirm,
+            without_import,
+        } => {
             anyhow::ensure!(
                 *confirm,
                 "compare both databases with the newest anchor first, then add --confirm"
+            );
+            let marks = store::hubs::marks(&mut tx, serve.hub_id)
+                .await
+                .context("no such hub has run here")?;
+            let restored = marks.fence.is_some_and(|why| why.starts_with(HUB_RESTORED));
+            anyhow::ensure!(
+                !restored || *without_import || marks.imported >= marks.account.batch_id,
+                "account-service has batches up to {}, imported are those up to {}: wait until it \
+                 has given back the rest, or add --without-import, and their channels stay refused",
+                marks.account.batch_id,
+                marks.imported
             );
             let lifted =
                 store::hubs::lift_fence(&mut tx, serve.hub_id, limits::RESTORE_JUMP).await?;

@@ -4,13 +4,17 @@ CREATE SCHEMA hub;
 
 -- One row per hub. `session` is the process that may write for it: whoever started last. `generation` grows
 -- when something outside that process changed rows, which then reads everything anew. `batch_floor`: no batch
--- up to it will be made any more. The account mark is the newest batch that a replica named.
+-- up to it will be made any more. `version_floor`: no version up to it is signed in a channel without a head.
+-- The account mark is the newest batch that a replica named; `imported`: after a restore, every committed batch
+-- up to this one was given back.
 CREATE TABLE hub.hubs (
     hub_id        uuid PRIMARY KEY,
     terms         jsonb NOT NULL,
     session       uuid NOT NULL,
     generation    bigint NOT NULL DEFAULT 0,
     batch_floor   bigint NOT NULL DEFAULT 0 CHECK (batch_floor >= 0),
+    version_floor bigint NOT NULL DEFAULT 0 CHECK (version_floor >= 0),
+    imported      bigint NOT NULL DEFAULT 0 CHECK (imported >= 0),
     account_batch bigint NOT NULL DEFAULT 0 CHECK (account_batch >= 0),
     account_root  bytea NOT NULL CHECK (length(account_root) = 32),
     fence         text,
@@ -121,7 +125,8 @@ CREATE TABLE hub.chain_marks (
     hub_id          uuid PRIMARY KEY,
     final_block     bigint NOT NULL,
     final_timestamp bigint NOT NULL,
-    vault           numeric(39) NOT NULL CHECK (vault >= 0 AND vault < 340282366920938463463374607431768211456)
+    vault           numeric(39) NOT NULL CHECK (vault >= 0 AND vault < 340282366920938463463374607431768211456),
+    events          bigint NOT NULL DEFAULT 0 CHECK (events >= 0)
 );
 
 CREATE TABLE hub.inbox (

@@ -264,20 +264,8 @@ pub async fn cancel(mut call: Call) -> Answer {
 /// Gives the money back now. Should this fail, the engine does it later by itself, with the
 /// same key: it happens once.
 async fn give_back(call: &Call, id: Uuid) -> Result<(), Problem> {
-    let key = format!("refund:{id}");
-    let request = Request {
-        id: Uuid::now_v7(),
-        owner: Uuid::nil(),
-        all_owners: true,
-        route: Route::System,
-        request_hash: hub_core::sha256(key.as_bytes()),
-        key,
-        client_ref: None,
-        correlation_id: call.names.request_id.clone(),
-        order: Order::Refund { withdrawal: id },
-        extra: None,
-        dry_run: false,
-    };
+    let order = Order::Refund { withdrawal: id };
+    let request = Request::system(order, Some(call.names.request_id.clone()));
     match call.app.engine.submit(request).await {
         Outcome::Done { operation, .. } => {
             note(call, &operation);

@@ -1,7 +1,7 @@
 //! What became of the hub's batches: handing it over, finding out, and the restart protocol.
 
 use super::lane::Lane;
-use super::limits;
+use super::{import, limits};
 use crate::store::batches::{self, StoredFate};
 use crate::store::hubs_write;
 use hub_client::{BatchMark, Fate, FatesRequest, FundingMode, Hello, HubError, JournalEntry};
@@ -112,6 +112,7 @@ pub(crate) async fn hello(lane: &Lane) -> Result<(), FateError> {
             lane.raise_low_water(second.low_water);
             check_not_behind(lane, second.newest.batch_id).await?;
             lane.set_caps(second.caps);
+            lane.set_import_above(second.import_above);
             if second.session != lane.session() {
                 read_terms(lane).await?;
             }
@@ -235,8 +236,17 @@ async fn scan(
     unresolved: &mut HashMap<u64, (Instant, Hash32)>,
 ) -> Result<(), FateError> {
     read_fence(lane).await?;
+    let marks = lane
+        .client
+        .fates(&FatesRequest { fates: Vec::new() })
+        .await?;
+    // A hub that was restarted, and maybe restored, is met here even when nobody moves money.
+    if marks.session != lane.session() {
+        hello(lane).await?;
+    }
     let page = lane.client.journal(lane.low_water(), JOURNAL_PAGE).await?;
     let open: Vec<&JournalEntry> = page.iter().filter(|entry| entry.fate.is_none()).collect();
+    let open_count = open.len();
     let ids: Vec<_> = open.iter().map(|entry| entry.batch_id).collect();
     let known = batches::read(&lane.pool, lane.terms.hub_id, &ids).await?;
     let known: HashMap<_, _> = known.into_iter().collect();
@@ -256,6 +266,9 @@ async fn scan(
             }
             lane.add_fates([fate]);
         }
+    }
+    if lane.import_above().is_some() && open_count == 0 {
+        import::give_back(lane).await?;
     }
     Ok(())
 }

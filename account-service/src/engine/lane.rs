@@ -14,6 +14,7 @@ use sqlx::PgPool;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -44,6 +45,7 @@ struct Shared {
     session: Uuid,
     headroom: Option<Amount>,
     caps: Option<IssueCaps>,
+    import_above: Option<u64>,
     opening: Option<Arc<Terms>>,
     fates: BTreeMap<u64, Fate>,
     handed: Vec<u64>,
@@ -119,6 +121,15 @@ impl Lane {
 
     pub fn set_caps(&self, caps: IssueCaps) {
         self.shared().caps = Some(caps);
+    }
+
+    /// Above which batch a restored hub lacks what is here, if it does.
+    pub fn import_above(&self) -> Option<u64> {
+        self.shared().import_above
+    }
+
+    pub fn set_import_above(&self, above: Option<u64>) {
+        self.shared().import_above = above;
     }
 
     /// What channels are opened with now. Who signs what, where, is as in `terms` for ever.
@@ -237,14 +248,18 @@ pub(crate) async fn run(lane: Arc<Lane>, mut queue: mpsc::Receiver<Group>) {
     let mut memory = Memory::default();
     let mut running = JoinSet::new();
     let mut open = true;
+    let mut pace = Pace::default();
     loop {
         while waiting.len() < limits::WAITING_GROUPS
             && let Ok(group) = queue.try_recv()
         {
             waiting.push_back(group);
         }
-        while running.len() < limits::OVERLAPPING_BATCHES {
+        while running.len() < limits::OVERLAPPING_BATCHES
+            && (running.is_empty() || pace.is_ripe(&waiting))
+        {
             let groups = pick(&mut waiting, &memory.busy, lane.batch_max);
+            pace.picked(&groups);
             if groups.is_empty() {
                 break;
             }
@@ -257,7 +272,10 @@ pub(crate) async fn run(lane: Arc<Lane>, mut queue: mpsc::Receiver<Group>) {
             lane.running.store(false, Ordering::Release);
             return;
         }
+        let ripe_at = tokio::time::Instant::from_std(pace.ripe_at());
+        let ripens = running.len() < limits::OVERLAPPING_BATCHES && !waiting.is_empty();
         tokio::select! {
+            () = tokio::time::sleep_until(ripe_at), if ripens => {}
             group = queue.recv(), if open && waiting.len() < limits::WAITING_GROUPS => match group {
                 Some(group) => waiting.push_back(group),
                 None => open = false,
@@ -273,6 +291,42 @@ pub(crate) async fn run(lane: Arc<Lane>, mut queue: mpsc::Receiver<Group>) {
                     memory = Memory::default();
                 }
             },
+        }
+    }
+}
+
+/// Whether it is worth while to start a batch beside one that runs. Right after a batch its
+/// callers come back one by one: a batch of the first few would cost as much as one of all.
+struct Pace {
+    /// Groups of the largest of the last batches, fading.
+    usual: usize,
+    /// When something was picked, or nothing could be.
+    since: Instant,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            usual: 0,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Pace {
+    fn is_ripe(&self, waiting: &VecDeque<Group>) -> bool {
+        let groups = waiting.len();
+        groups > 0 && (groups >= self.usual / 2 || self.ripe_at() <= Instant::now())
+    }
+
+    fn ripe_at(&self) -> Instant {
+        self.since + limits::LINGER
+    }
+
+    fn picked(&mut self, groups: &[Group]) {
+        self.since = Instant::now();
+        if !groups.is_empty() {
+            self.usual = groups.len().max(self.usual - self.usual / 4);
         }
     }
 }

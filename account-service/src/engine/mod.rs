@@ -20,6 +20,7 @@ mod decide;
 mod decide_tests;
 mod dry_run;
 mod fates;
+mod import;
 mod job;
 mod lane;
 pub mod limits;
@@ -186,7 +187,7 @@ impl Engine {
                 request.dry_run,
             );
             if !dry_run {
-                if !self.in_flight().insert(key.clone()) {
+                if !self.in_flight().insert(key) {
                     let outcome = Outcome::Retry(RetryReason::InFlight);
                     return Err(GroupRefused::new(at, outcome));
                 }

@@ -2,7 +2,7 @@
 //! come back as events, and what waited for funding goes on.
 
 use super::lane::Lane;
-use super::types::{Order, Outcome, Request, Route};
+use super::types::{Order, Outcome, Request};
 use super::{Engine, closing, fates, job, limits, refusals};
 use crate::store::pending;
 use crate::store::settlement::{self, DepositLog, Payment, Signable, WithdrawSignatures};
@@ -82,34 +82,22 @@ async fn round(
     progress.refunds_after = next_page(&page);
     for (withdrawal, ..) in page {
         let order = Order::Refund { withdrawal };
-        system(engine, format!("refund:{withdrawal}"), order).await;
+        system(engine, order).await;
     }
     let after = progress.deposits_after;
     let page = settlement::uncredited(&lane.pool, hub_id, PAGE, after).await?;
     progress.deposits_after = next_page(&page);
     for (deposit, ..) in page {
         let order = Order::Deposit { deposit };
-        system(engine, format!("deposit:{deposit}"), order).await;
+        system(engine, order).await;
     }
     closing::round(engine, lane).await?;
     complete_pending(engine, lane, &mut progress.funding_asked).await
 }
 
 /// Posts an order of the system's own; what is refused now is tried again with the next round.
-pub(super) async fn system(engine: &Engine, key: String, order: Order) {
-    let request = Request {
-        id: Uuid::now_v7(),
-        owner: Uuid::nil(),
-        all_owners: true,
-        route: Route::System,
-        request_hash: hub_core::sha256(key.as_bytes()),
-        client_ref: None,
-        correlation_id: key.clone(),
-        key,
-        order,
-        extra: None,
-        dry_run: false,
-    };
+pub(super) async fn system(engine: &Engine, order: Order) {
+    let request = Request::system(order, None);
     let (id, key) = (request.id, request.key.clone());
     match engine.submit(request).await {
         Outcome::Done { .. } => tracing::info!(%id, key, "posted"),
@@ -245,21 +233,9 @@ async fn resume(
     account: Uuid,
     amount: Amount,
 ) -> Result<(), super::EngineError> {
-    let key = format!("issue:{id}");
+    let order = Order::Issue { account, amount };
     let mut job = engine
-        .prepare(Request {
-            id,
-            owner: Uuid::nil(),
-            all_owners: true,
-            route: Route::System,
-            request_hash: Hash32::ZERO,
-            client_ref: None,
-            correlation_id: key.clone(),
-            key,
-            order: Order::Issue { account, amount },
-            extra: None,
-            dry_run: false,
-        })
+        .prepare(Request::system(order, Some(format!("issue:{id}"))))
         .await?;
     job.resumes = Some(id);
     let Some(handle) = job.hub().and_then(|hub| engine.lane(&hub)) else {

@@ -33,6 +33,40 @@ pub struct Request {
     pub dry_run: bool,
 }
 
+/// Begins the key of a refund; the withdrawal's id follows.
+const REFUND_KEY: &str = "refund:";
+
+impl Request {
+    /// An order of the system's own. Its key is made from what caused it, so that it is done once
+    /// whoever orders it. Nothing else is known of orders that only callers give.
+    pub fn system(order: Order, correlation_id: Option<String>) -> Self {
+        let key = match &order {
+            Order::Refund { withdrawal } => format!("{REFUND_KEY}{withdrawal}"),
+            Order::Deposit { deposit } => format!("deposit:{deposit}"),
+            Order::Reopen(ended) => format!("settle:{}", ended.closing),
+            _ => format!("system:{}", Uuid::now_v7()),
+        };
+        Self {
+            id: Uuid::now_v7(),
+            owner: Uuid::nil(),
+            all_owners: true,
+            route: Route::System,
+            request_hash: hub_core::sha256(key.as_bytes()),
+            client_ref: None,
+            correlation_id: correlation_id.unwrap_or_else(|| key.clone()),
+            key,
+            order,
+            extra: None,
+            dry_run: false,
+        }
+    }
+
+    /// The withdrawal that a refund with this key gave back.
+    pub fn refunded(key: &str) -> Option<Uuid> {
+        Uuid::parse_str(key.strip_prefix(REFUND_KEY)?).ok()
+    }
+}
+
 /// Scope of an idempotency key, beside its owner. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i16)]

@@ -11,6 +11,7 @@ pub mod directory;
 pub mod heads;
 pub mod hubs;
 pub mod hubs_write;
+pub mod import;
 pub mod journal;
 pub mod operations_read;
 pub mod pending;

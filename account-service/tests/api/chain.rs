@@ -27,7 +27,10 @@ pub async fn tell_us(server: &Server, body: Event) {
 
 pub async fn tell_hub(hub: &Hub, body: Event) {
     let events = vec![envelope(body)];
-    let request = ChainEventsRequest { events };
+    let request = ChainEventsRequest {
+        count: None,
+        events,
+    };
     hub.client().chain_events(&request).await.unwrap();
 }
 

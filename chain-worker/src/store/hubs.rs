@@ -67,6 +67,8 @@ pub async fn append(
 pub struct Backlog {
     /// Events, oldest first.
     pub events: Vec<Envelope<Event>>,
+    /// Number of the newest event told before.
+    pub told: u64,
     /// Number of the newest event among them, or of the newest one told.
     pub up_to: i64,
     /// Events there are beyond those.
@@ -135,6 +137,7 @@ pub async fn backlog(
                 body: body.0,
             })
             .collect(),
+        told: uint(mark.pushed_seq),
         up_to,
         left,
         finalized: is_news.then_some(Finalized {
@@ -163,6 +166,19 @@ pub async fn pushed(
     .execute(db)
     .await?;
     expect_rows("note what the hub was told", 1, done.rows_affected())
+}
+
+/// Begins again behind an event: the hub's database was set back.
+pub async fn rewind(db: &mut PgConnection, hub: Address, after: u64) -> sqlx::Result<()> {
+    let done = sqlx::query(
+        "UPDATE chain.hubs SET pushed_seq = $2, pushed_block = 0
+         WHERE hub = $1 AND pushed_seq >= $2",
+    )
+    .bind(PgAddress(hub))
+    .bind(int(after))
+    .execute(db)
+    .await?;
+    expect_rows("tell a hub again", 1, done.rows_affected())
 }
 
 /// Whether a hub has been told everything that is final.

@@ -1,8 +1,10 @@
 //! The bodies of the hub's internal API.
 
+use chain_messages::tower::AttestedBatch;
 use hub_core::types::Withdraw;
 use hub_core::{
-    Address, Amount, ChannelId, Domain, Hash32, Operation, OperationId, Signature, State, Version,
+    Address, Amount, ChannelId, ChannelParams, Domain, Hash32, Operation, OperationId, Signature,
+    State, Version,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -85,6 +87,69 @@ pub struct Welcome {
     pub low_water: u64,
     /// What the hub issues at most. The operator may change it with a restart.
     pub caps: IssueCaps,
+    /// Set while the hub is fenced because its database was set back: it lacks all committed
+    /// batches above this one, and takes them by an [`ImportRequest`].
+    pub import_above: Option<u64>,
+}
+
+/// Gives a hub whose database was set back what it lost (N5). Nothing of it is believed but what
+/// both signatures prove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// Committed batches, oldest first.
+    pub batches: Vec<ImportBatch>,
+    /// `Withdraw`s the hub has signed, as far as it may not remember.
+    pub withdraws: Vec<ImportWithdraw>,
+    /// With the last request: every committed batch up to this number has been sent.
+    pub complete: Option<u64>,
+}
+
+/// A committed batch, and what its states alone don't say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportBatch {
+    /// The states with both signatures.
+    pub attested: AttestedBatch,
+    /// The request that made it.
+    pub request_id: Uuid,
+    /// Parameters of the channels it opened.
+    pub opened: Vec<ChannelParams>,
+    /// Withdrawal orders and refunds in it.
+    pub orders: Vec<ImportOrder>,
+}
+
+/// A withdrawal order or its refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportOrder {
+    /// The order.
+    pub order: OperationId,
+    /// The channel.
+    pub channel: ChannelId,
+    /// How much.
+    pub amount: Amount,
+    /// Who is to be paid; none for a refund.
+    pub to: Option<Address>,
+}
+
+/// A `Withdraw` with the hub's signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportWithdraw {
+    /// The withdrawal order.
+    pub order: OperationId,
+    /// What was signed.
+    pub withdraw: Withdraw,
+    /// The hub's signature.
+    pub hub_signature: Signature,
+}
+
+/// How far the hub is after an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The newest batch in the hub's journal.
+    pub newest: BatchMark,
 }
 
 /// What a hub's operator lets it issue, in minor units.
@@ -192,6 +257,8 @@ pub struct FatesRequest {
 /// Answer to fates and chain events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
+    /// The hub's session: whoever knows another one says hello.
+    pub session: Uuid,
     /// All batches up to this one have a fate at the hub.
     pub low_water: u64,
     /// What can still be issued before funding is needed, in minor units; none in mint mode.
@@ -218,10 +285,24 @@ pub struct WithdrawSigned {
     pub signature: Signature,
 }
 
+/// The sender's count of the events for a hub. A hub whose database was set back asks for what it
+/// lost by [`HubRefusal::EventsMissing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventCount {
+    /// Events told before these.
+    pub before: u64,
+    /// Events told with these.
+    pub up_to: u64,
+}
+
 /// Final chain events for the hub, in the order of the chain.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainEventsRequest {
+    /// Where they stand among all events of the sender; none for events outside any count.
+    #[serde(default)]
+    pub count: Option<EventCount>,
     /// The events; one that was handled before is dropped by its id.
     pub events: Vec<chain_messages::Envelope<chain_messages::Event>>,
 }
@@ -299,6 +380,11 @@ pub enum HubRefusal {
     HeadDamaged {
         /// The channels.
         channels: Vec<ChannelId>,
+    },
+    /// Earlier events are not here: begin again behind this one.
+    EventsMissing {
+        /// The newest event the hub has.
+        after: u64,
     },
     /// These channels are closing.
     Closing {

@@ -4,6 +4,7 @@ use super::body::{self, answer, malformed, read};
 use super::{Api, Scope};
 use actix_web::{HttpRequest, HttpResponse, web};
 use hub_client::{ErrorBody, HubRefusal};
+use hub_core::Address;
 use serde::Deserialize;
 
 type Shared = web::Data<Api>;
@@ -16,9 +17,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .route("/hello", web::post().to(hello))
             .route("/batches", web::post().to(batches))
             .route("/fates", web::post().to(fates))
+            .route("/import", web::post().to(import))
             .route("/withdrawals", web::post().to(withdrawals))
             .route("/chain-events", web::post().to(chain_events))
             .route("/journal", web::get().to(journal))
+            .route("/attestations", web::get().to(attestations))
+            .route("/params", web::post().to(params))
             .route("/channels/{id}", web::get().to(channel)),
     );
 }
@@ -51,7 +55,9 @@ macro_rules! post {
 
 post!(hello, Scope::Propose, body::SMALL_LIMIT, hello);
 post!(fates, Scope::Propose, body::LIMIT, fates);
+post!(import, Scope::Propose, body::IMPORT_LIMIT, import);
 post!(withdrawals, Scope::Propose, body::LIMIT, sign_withdraw);
+post!(params, Scope::Read, body::LIMIT, params);
 post!(chain_events, Scope::Chain, body::BATCH_LIMIT, chain_events);
 
 async fn batches(api: Shared, request: HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -77,6 +83,27 @@ async fn journal(api: Shared, request: HttpRequest) -> HttpResponse {
             .map_err(|error| malformed(error.to_string()))?;
         let limit = page.limit.unwrap_or(crate::engine::limits::JOURNAL_PAGE);
         api.hub.journal(page.after, limit).await
+    };
+    answer(outcome.await)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attestations {
+    hub: Address,
+    #[serde(default)]
+    after: u64,
+}
+
+async fn attestations(api: Shared, request: HttpRequest) -> HttpResponse {
+    let outcome = async {
+        api.tokens.check(&request, Scope::Read)?;
+        let asked = web::Query::<Attestations>::from_query(request.query_string())
+            .map_err(|error| malformed(error.to_string()))?;
+        if asked.hub != api.hub.terms().hub {
+            return Err(malformed(format!("{} is another hub", asked.hub)));
+        }
+        api.hub.attestations(asked.after).await
     };
     answer(outcome.await)
 }

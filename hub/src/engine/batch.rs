@@ -189,6 +189,7 @@ impl Core {
             orders: &orders,
             budget,
             final_timestamp: ledger.chain.timestamp,
+            version_floor: ledger.version_floor,
         };
         let plan = decide(&view, request)?;
         clock.lap("decide");

@@ -17,7 +17,7 @@ use hub_core::merkle::Tree;
 use hub_core::rules::{Breach, check_conservation, check_successor, touched};
 use hub_core::{
     Action, Amount, ChannelId, ChannelParams, Facts, Fold, Hash32, Operation, OperationId, State,
-    Typed as _,
+    Typed as _, Version,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -38,6 +38,9 @@ pub struct View<'a> {
     pub budget: Budget<'a>,
     /// Time of the newest final block, Unix seconds.
     pub final_timestamp: u64,
+    /// No version up to here is signed in a channel that is not known: one that was lost may have
+    /// had it.
+    pub version_floor: Version,
 }
 
 /// What may be issued and abandoned.
@@ -87,7 +90,7 @@ pub fn decide(view: &View<'_>, request: &BatchRequest) -> Result<Plan, ErrorBody
     check_heads(view, request, &opened)?;
     let orders = check_orders(view, &request.operations)?;
     let issued = check_issuances(view, &request.operations)?;
-    let successors = derive(view, request, &opened)?;
+    let successors = derive(view, request)?;
     let hashes = compare(&successors, &request.proposals)?;
     check_rules(view, &successors, &request.operations)?;
     let moves = moves(view, &successors, &hashes)?;
@@ -135,14 +138,15 @@ fn check_openings(
         let Action::Open { params } = operation.action else {
             continue;
         };
-        if !on_terms(view.terms, &params) {
+        let channel = params.channel_id(&view.terms.domain);
+        // A channel that begins its next epoch has the terms of its time; its id commits to them.
+        if !view.heads.contains_key(&channel) && !on_terms(view.terms, &params) {
             return Err(operations_rule(
                 "TERMS",
                 vec![operation.id],
                 "channels of this hub are opened on other terms",
             ));
         }
-        let channel = params.channel_id(&view.terms.domain);
         if opened.insert(channel, params).is_some() {
             return Err(malformed("a channel is opened twice"));
         }
@@ -207,7 +211,7 @@ fn check_heads(
     let mut used = Vec::new();
     for proposal in &request.proposals {
         let Some(head) = view.heads.get(&proposal.channel) else {
-            check_new(view, proposal, opened, &mut unknown)?;
+            check_new(view, proposal, opened, &mut unknown, &mut used)?;
             continue;
         };
         check_base(head, proposal, &mut unknown)?;
@@ -244,6 +248,7 @@ fn check_new(
     proposal: &Proposal,
     opened: &HashMap<ChannelId, ChannelParams>,
     unknown: &mut Vec<u64>,
+    used: &mut Vec<UsedVersion>,
 ) -> Result<(), ErrorBody> {
     let channel = proposal.channel;
     if proposal.base_version > 0 {
@@ -258,11 +263,18 @@ fn check_new(
         let error = HubRefusal::BaseDiffers { channel };
         return Err(body(error, "the base is not the null state"));
     }
-    if proposal.version == 0 || proposal.version > limits::VERSION_GAP {
+    let floor = view.version_floor;
+    if proposal.version == 0 || proposal.version.saturating_sub(floor) > limits::VERSION_GAP {
         return Err(rule(
             "VERSION_GAP",
-            format!("{channel} begins at version 1"),
+            format!("{channel} begins at version {}", floor + 1),
         ));
+    }
+    if proposal.version <= floor {
+        used.push(UsedVersion {
+            channel,
+            max_signed: floor,
+        });
     }
     Ok(())
 }
@@ -373,18 +385,13 @@ fn check_issuances(view: &View<'_>, operations: &[Operation]) -> Result<Amount, 
 }
 
 /// Folds the operations over the hub's own bases.
-fn derive(
-    view: &View<'_>,
-    request: &BatchRequest,
-    opened: &HashMap<ChannelId, ChannelParams>,
-) -> Result<Vec<Successor>, ErrorBody> {
+fn derive(view: &View<'_>, request: &BatchRequest) -> Result<Vec<Successor>, ErrorBody> {
     let mut fold = Fold::new();
     for proposal in &request.proposals {
         // A channel whose opening was never completed is opened again, from the same null
-        // state; versions used meanwhile stay used.
-        if !opened.contains_key(&proposal.channel)
-            && let Some(head) = view.heads.get(&proposal.channel)
-        {
+        // state, and one that was settled from that of its next epoch; versions used before stay
+        // used.
+        if let Some(head) = view.heads.get(&proposal.channel) {
             let facts = view.facts.get(&proposal.channel);
             fold.insert(*head.held().0, facts.copied().unwrap_or_default());
         }

@@ -3,11 +3,11 @@
 use super::head::{ChannelFacts, Head};
 use super::ledger::Ledger;
 use super::load::no_facts;
-use super::refusal::malformed;
+use super::refusal::{body, malformed};
 use super::{Core, Fault, Hub, Work, limits};
 use crate::store;
 use chain_messages::{Certainty, Event};
-use hub_client::{ChainEventsRequest, ErrorBody, Marks};
+use hub_client::{ChainEventsRequest, ErrorBody, HubRefusal, Marks};
 use hub_core::{Amount, ChannelId, Epoch, Hash32, OperationId, State};
 use sqlx::{Postgres, Transaction};
 use std::collections::HashSet;
@@ -46,6 +46,13 @@ impl Core {
         request: &ChainEventsRequest,
     ) -> Result<Marks, Fault> {
         let (mut tx, _) = self.begin(ledger, None).await?;
+        if let Some(count) = request.count
+            && count.before > ledger.chain.events
+        {
+            let after = ledger.chain.events;
+            let error = HubRefusal::EventsMissing { after };
+            return Err(body(error, "the database was set back behind these events").into());
+        }
         let ids: Vec<_> = request.events.iter().map(|event| event.id).collect();
         let now = runtime::clock::now();
         let new = store::facts::receive(&mut tx, self.hub_id(), &ids, now).await?;
@@ -63,6 +70,9 @@ impl Core {
                 taken?;
                 count += 1;
             }
+        }
+        if let Some(count) = request.count {
+            ledger.chain.events = ledger.chain.events.max(count.up_to);
         }
         if ledger.chain != mark {
             store::facts::store_chain_mark(&mut tx, self.hub_id(), &ledger.chain).await?;
@@ -118,9 +128,12 @@ impl Core {
                 };
                 self.executed(tx, ledger, paid).await
             }
-            Event::Closed { state, .. } => {
+            // At first sight: whoever closes must not be overtaken by a state signed meanwhile.
+            Event::Closed {
+                state, certainty, ..
+            } => {
                 self.change(tx, ledger, state.channel_id, state.epoch, |facts| {
-                    facts.closing = true;
+                    facts.closing = *certainty != Certainty::Orphaned;
                 })
                 .await
             }
@@ -202,7 +215,11 @@ impl Core {
         let head = heads.get(&channel).filter(|head| head.signed.epoch < next);
         if let Some(head) = head {
             let capacity = head.signed.total().unwrap_or(Amount::ZERO);
-            let null = Head::null(State::null(channel, next, capacity));
+            // Versions go on growing: one is never used twice in a channel, whatever the epoch.
+            let null = Head {
+                max_signed: head.max_signed,
+                ..Head::null(State::null(channel, next, capacity))
+            };
             store::heads::begin_epoch(tx, self.hub_id(), &null).await?;
             ledger.liabilities -= head.worst().unwrap_or(0);
             ledger.forget(head.signed_batch, channel);

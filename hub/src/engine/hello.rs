@@ -37,8 +37,18 @@ impl Work for Hello {
             newest: ledger.newest,
             low_water: ledger.low_water(),
             caps: core.parts.limits.caps(),
+            import_above: is_restored(ledger).then_some(ledger.newest.batch_id),
         })
     }
+}
+
+/// Begins the reason of a fence that is up because this database was set back.
+pub const HUB_RESTORED: &str = "HUB_RESTORED";
+
+/// Whether the hub waits for what its database lost.
+pub(super) fn is_restored(ledger: &Ledger) -> bool {
+    let why = ledger.fence.as_deref().unwrap_or_default();
+    why.starts_with(HUB_RESTORED)
 }
 
 impl Core {
@@ -64,8 +74,9 @@ impl Core {
             // Lost by a restore that an operator has dealt with: the floor is a jump above it.
             None if mark.batch_id < marks.floor.saturating_sub(limits::RESTORE_JUMP - 1) => None,
             None => Some(format!(
-                "HUB_RESTORED: the account database has batch {}, which is not in the journal. \
-                 Compare with the newest anchor, import the heads, then lift the fence",
+                "{HUB_RESTORED}: the account database has batch {}, which is not in the journal. \
+                 Account-service gives back what was lost; compare with the newest anchor, then \
+                 lift the fence",
                 mark.batch_id
             )),
         })

@@ -7,7 +7,7 @@ use super::decide::Plan;
 use super::head::{ChannelFacts, Head};
 use super::limits;
 use hub_client::BatchMark;
-use hub_core::{Amount, ChannelId, Facts, State};
+use hub_core::{Amount, ChannelId, Facts, State, Version};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use time::OffsetDateTime;
 
@@ -63,6 +63,8 @@ pub struct ChainMark {
     pub timestamp: u64,
     /// What the hub's vault holds.
     pub vault: Amount,
+    /// Events taken in, as the worker counts them.
+    pub events: u64,
 }
 
 /// Issuances of the last 60 minutes, with their sum.
@@ -102,6 +104,8 @@ pub struct Ledger {
     pub newest: BatchMark,
     /// No batch up to here will be made any more.
     pub floor: u64,
+    /// No version up to here is signed in a channel that is not known.
+    pub version_floor: Version,
     /// Why nothing is signed, if so.
     pub fence: Option<String>,
     /// Intact heads read or written before.

@@ -82,6 +82,7 @@ pub(super) async fn load(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Ledger> {
     let mut ledger = Ledger {
         generation: marks.generation,
         floor: marks.floor,
+        version_floor: marks.version_floor,
         fence: marks.fence,
         newest: store::journal::newest(&mut tx, hub_id).await?,
         chain: store::facts::chain_mark(&mut tx, hub_id).await?,

@@ -1,5 +1,6 @@
 //! The hub: one process, one ledger in memory, one transaction per batch.
 
+mod attest;
 mod batch;
 pub mod decide;
 mod digest;
@@ -7,6 +8,7 @@ mod events;
 mod fates;
 pub mod head;
 mod hello;
+mod import;
 pub mod ledger;
 pub mod limits;
 mod load;
@@ -16,6 +18,7 @@ pub(crate) mod refusal;
 mod withdraw;
 
 pub use digest::operations_digest;
+pub use hello::HUB_RESTORED;
 pub use load::StartError;
 
 use crate::metrics::HubMetrics;
@@ -187,6 +190,7 @@ impl Core {
 
     fn marks(&self, ledger: &Ledger) -> Marks {
         Marks {
+            session: self.session,
             low_water: ledger.low_water(),
             headroom: self.headroom(ledger),
         }

@@ -100,6 +100,7 @@ pub(crate) fn code(error: &HubRefusal) -> &str {
         HubRefusal::BaseUnknown { .. } => "BASE_UNKNOWN",
         HubRefusal::BaseDiffers { .. } => "BASE_DIFFERS",
         HubRefusal::HeadDamaged { .. } => "HEAD_DAMAGED",
+        HubRefusal::EventsMissing { .. } => "EVENTS_MISSING",
         HubRefusal::Closing { .. } => "CLOSING",
         HubRefusal::Rule { name, .. } => name,
         HubRefusal::Fenced { .. } => "FENCED",

@@ -125,6 +125,7 @@ pub async fn chain_mark(connection: &mut Connection, hub_id: Uuid) -> sqlx::Resu
             block: unsigned(&row, "final_block")?,
             timestamp: unsigned(&row, "final_timestamp")?,
             vault: row.try_get::<PgAmount, _>("vault")?.0,
+            events: unsigned(&row, "events")?,
         })
     })
 }
@@ -136,15 +137,17 @@ pub async fn store_chain_mark(
     mark: &ChainMark,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO hub.chain_marks (hub_id, final_block, final_timestamp, vault)
-         VALUES ($1, $2, $3, $4)
+        "INSERT INTO hub.chain_marks (hub_id, final_block, final_timestamp, vault, events)
+         VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (hub_id) DO UPDATE SET final_block = EXCLUDED.final_block,
-             final_timestamp = EXCLUDED.final_timestamp, vault = EXCLUDED.vault",
+             final_timestamp = EXCLUDED.final_timestamp, vault = EXCLUDED.vault,
+             events = EXCLUDED.events",
     )
     .bind(hub_id)
     .bind(i64::try_from(mark.block).unwrap_or(i64::MAX))
     .bind(i64::try_from(mark.timestamp).unwrap_or(i64::MAX))
     .bind(PgAmount(mark.vault))
+    .bind(mark.events.cast_signed())
     .execute(connection)
     .await
     .map(drop)

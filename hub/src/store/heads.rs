@@ -329,7 +329,7 @@ pub async fn begin_epoch(
 ) -> sqlx::Result<()> {
     let state = &head.signed;
     sqlx::query(
-        "UPDATE hub.heads SET epoch = $3, max_signed = 0, version = 0, ack_version = 0,
+        "UPDATE hub.heads SET epoch = $3, max_signed = $9, version = 0, ack_version = 0,
              hub_balance = $4, user_balance = 0, hub_locked = 0, user_locked = 0, withdrawn = 0,
              deposited = 0, credited = 0, locks_hash = $5, transfers_root = $6, state_hash = $7,
              signed_batch = 0, held_state = $8, held_batch = 0, pending_increase = 0
@@ -343,6 +343,7 @@ pub async fn begin_epoch(
     .bind(PgHash(state.transfers_root))
     .bind(PgHash(head.signed_hash))
     .bind(encode_states([&head.below]))
+    .bind(head.max_signed.cast_signed())
     .execute(connection)
     .await
     .map(drop)

@@ -3,7 +3,7 @@
 use super::{Connection, unsigned};
 use crate::engine::ledger::Seal;
 use hub_client::{BatchMark, Terms};
-use hub_core::Hash32;
+use hub_core::{Hash32, Version};
 use runtime::pg::PgHash;
 use sqlx::Row as _;
 use sqlx::types::Json;
@@ -95,7 +95,7 @@ pub async fn own(
 /// The hub's marks: generation, batch floor, fence, and the newest mark of the account side.
 pub async fn marks(connection: &mut Connection, hub_id: Uuid) -> sqlx::Result<Marks> {
     let row = sqlx::query(
-        "SELECT generation, batch_floor, fence, account_batch, account_root
+        "SELECT generation, batch_floor, version_floor, fence, account_batch, account_root, imported
          FROM hub.hubs WHERE hub_id = $1",
     )
     .bind(hub_id)
@@ -104,6 +104,8 @@ pub async fn marks(connection: &mut Connection, hub_id: Uuid) -> sqlx::Result<Ma
     Ok(Marks {
         generation: row.try_get("generation")?,
         floor: unsigned(&row, "batch_floor")?,
+        version_floor: unsigned(&row, "version_floor")?,
+        imported: unsigned(&row, "imported")?,
         fence: row.try_get("fence")?,
         account: BatchMark {
             batch_id: unsigned(&row, "account_batch")?,
@@ -119,6 +121,10 @@ pub struct Marks {
     pub generation: i64,
     /// No batch up to here will be made any more.
     pub floor: u64,
+    /// No version up to here is signed in a channel that is not known.
+    pub version_floor: Version,
+    /// Every committed batch up to here was imported after a restore.
+    pub imported: u64,
     /// Why nothing is signed, if so.
     pub fence: Option<String>,
     /// The newest batch that a replica named.
@@ -161,6 +167,23 @@ pub async fn raise_fence(
     .map(drop)
 }
 
+/// Notes what was imported: whoever serves reads everything anew.
+pub async fn imported(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    complete: Option<u64>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE hub.hubs SET generation = generation + 1, imported = greatest(imported, $2)
+         WHERE hub_id = $1",
+    )
+    .bind(hub_id)
+    .bind(complete.unwrap_or(0).cast_signed())
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 /// Lifts the fence: every version and every batch number that a lost row may have had is passed
 /// over by a jump (P12). Returns whether there was a fence.
 pub async fn lift_fence(
@@ -171,6 +194,7 @@ pub async fn lift_fence(
     let jump = jump.cast_signed();
     let lifted = sqlx::query(
         "UPDATE hub.hubs SET fence = NULL, fenced_at = NULL, generation = generation + 1,
+             version_floor = version_floor + $2,
              batch_floor = greatest(batch_floor, account_batch,
                  (SELECT coalesce(max(batch_id), 0) FROM hub.journal WHERE hub_id = $1)) + $2
          WHERE hub_id = $1 AND fence IS NOT NULL",

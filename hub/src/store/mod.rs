@@ -1,8 +1,10 @@
 //! All SQL of the hub. Every function works in its caller's connection or transaction.
 
+pub mod attest;
 pub mod facts;
 pub mod heads;
 pub mod hubs;
+pub mod import;
 pub mod journal;
 pub mod orders;
 

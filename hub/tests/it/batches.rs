@@ -226,7 +226,7 @@ async fn a_late_commit_moves_the_held_state_although_something_newer_was_signed(
     assert_eq!(marks.headroom, Some(amount(1_000_000 - 3_000)));
     let restarted = crate::support::start(&bed, &account.terms, wide_limits()).await;
     let read = restarted.fates(FatesRequest { fates: vec![] }).await;
-    assert_eq!(read.unwrap(), marks);
+    assert_eq!(read.unwrap().headroom, marks.headroom);
 }
 
 #[tokio::test]
@@ -329,14 +329,16 @@ async fn nothing_is_signed_in_a_closing_channel_until_its_next_epoch() {
     // Both sides begin again from the null state.
     let null = hub_core::State::null(state.channel_id, 1, account.terms.capacity);
     let head = hub.channel(state.channel_id).await.unwrap();
-    assert_eq!((head.held, head.max_signed), (null, 0));
+    // Versions go on growing: none is used twice, whatever the epoch.
+    assert_eq!((head.held, head.max_signed), (null, 1));
+    account.floors.insert(state.channel_id, 1);
     let base = account.heads.get_mut(&state.channel_id).unwrap();
     (base.state, base.batch_id) = (null, 0);
     let operations = vec![account.issue(0, 10)];
     account.post(&hub, operations).await;
     let restarted = crate::support::start(&bed, &account.terms, wide_limits()).await;
     let head = restarted.channel(state.channel_id).await.unwrap();
-    assert_eq!((head.held.epoch, head.held.version), (1, 1));
+    assert_eq!((head.held.epoch, head.held.version), (1, 2));
     assert_eq!(head.held.hash_struct(), head.signed.hash_struct());
 }
 

@@ -13,6 +13,7 @@ pub fn events(bodies: Vec<Event>) -> ChainEventsRequest {
         body,
     };
     ChainEventsRequest {
+        count: None,
         events: bodies.into_iter().map(envelope).collect(),
     }
 }
@@ -71,6 +72,7 @@ pub fn closed(state: State) -> ChainEventsRequest {
         state,
         by_hub: false,
         deadline: 100,
+        certainty: Certainty::Seen,
         place: place(),
     }])
 }
@@ -79,6 +81,7 @@ pub fn settled(state: &State) -> ChainEventsRequest {
     events(vec![Event::Settled {
         channel_id: state.channel_id,
         epoch: state.epoch,
+        paid: Amount::ZERO,
         place: place(),
     }])
 }

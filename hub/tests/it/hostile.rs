@@ -356,6 +356,7 @@ impl Bench {
             orders: &HashMap::new(),
             budget,
             final_timestamp: 0,
+            version_floor: 0,
         };
         let plan = decide(&view, request).ok()?;
         // The real hub asks for the fates of the oldest before it has more than this.

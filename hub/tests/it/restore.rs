@@ -1,7 +1,11 @@
 //! Sessions, the fence, and two processes of one hub.
 
 use crate::support::{Account, custody_key, database, pair, start, terms, wide_limits};
-use hub_client::{BatchMark, Fate, FatesRequest, FundingMode, Hello, HubRefusal};
+use chain_messages::tower::AttestedBatch;
+use hub_client::{
+    BatchMark, Fate, FatesRequest, FundingMode, Hello, HubRefusal, ImportBatch, ImportOrder,
+    ImportRequest,
+};
 use hub_core::Hash32;
 
 #[tokio::test]
@@ -103,7 +107,15 @@ async fn a_batch_that_the_journal_lost_raises_the_fence_and_lifting_it_jumps_eve
         panic!("a version that may have been used was signed");
     };
     assert!(channels.iter().all(|used| used.max_signed > 1 << 32));
+    // A channel that is not known may be one that was lost: its versions begin above as well.
     let open = older.open(2);
+    let request = older.propose(vec![open]).request;
+    let HubRefusal::VersionUsed { channels } = hub.sign_batch(request).await.unwrap_err().error
+    else {
+        panic!("a version that may have been used was signed");
+    };
+    assert_eq!(channels[0].max_signed, 1 << 32);
+    older.floors.insert(older.id(2), channels[0].max_signed);
     let signed = older.post(&hub, vec![open]).await;
     assert!(signed.batch_id > 1 << 32);
     older.newest = account.newest;
@@ -260,11 +272,159 @@ async fn an_operator_sees_the_fence_and_lifts_it_only_with_a_confirmation() {
         "{text}"
     );
     assert!(!run(&["lift"]).0);
+    // What was lost comes back first, unless the operator knows that it can't.
+    assert!(!run(&["lift", "--confirm"]).0);
     assert!(run(&["status"]).1.contains("HUB_RESTORED"));
-    let (done, text) = run(&["lift", "--confirm"]);
+    let (done, text) = run(&["lift", "--confirm", "--without-import"]);
     assert!(done && text.contains("lifted"), "{text}");
     assert!(run(&["status"]).1.contains("none, the hub signs"));
     let open = account.open(1);
+    account.floors.insert(account.id(1), 1 << 32);
     let signed = account.post(&hub, vec![open]).await;
     assert_eq!(signed.batch_id, 9 + (1 << 32) + 1);
+}
+
+fn batch(
+    proposed: &crate::support::Proposed,
+    signed: &hub_client::SignedBatch,
+    fate: &Fate,
+) -> ImportBatch {
+    let Fate::Committed { user_signature, .. } = fate else {
+        panic!("only a committed batch is given back");
+    };
+    ImportBatch {
+        attested: AttestedBatch {
+            batch_id: signed.batch_id,
+            prev_root: signed.prev_root,
+            hub_signature: signed.signature,
+            user_signature: *user_signature,
+            states: AttestedBatch::encode(&proposed.states),
+        },
+        request_id: proposed.request.request_id,
+        opened: Vec::new(),
+        orders: Vec::new(),
+    }
+}
+
+fn import(batches: Vec<ImportBatch>, complete: Option<u64>) -> ImportRequest {
+    ImportRequest {
+        batches,
+        withdraws: Vec::new(),
+        complete,
+    }
+}
+
+fn rule_of(refused: &hub_client::ErrorBody) -> &str {
+    match &refused.error {
+        HubRefusal::Rule { name, .. } => name,
+        other => panic!("not a rule: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_restored_hub_takes_back_only_what_both_signed_in_order_and_never_signs_over_it() {
+    let (bed, hub, mut account) = pair(FundingMode::Mint, wide_limits()).await;
+    let operations = vec![account.open(0), account.open(1), account.issue(0, 100)];
+    account.post(&hub, operations).await;
+    assert_eq!(
+        rule_of(&hub.import(import(vec![], Some(1))).await.unwrap_err()),
+        "IMPORT",
+        "a hub that lost nothing takes nothing"
+    );
+    bed.sql(
+        "CREATE SCHEMA backup; CREATE TABLE backup.hubs AS TABLE hub.hubs;
+         CREATE TABLE backup.heads AS TABLE hub.heads;
+         CREATE TABLE backup.journal AS TABLE hub.journal;
+         CREATE TABLE backup.channels AS TABLE hub.channels",
+    )
+    .await
+    .unwrap();
+    // Lost: a transfer, an opening with an issuance, and a batch that was signed and burned.
+    let mut lost = Vec::new();
+    let steps = [
+        vec![account.transfer(0, 1, 30)],
+        vec![account.open(2), account.issue(2, 50)],
+    ];
+    for operations in steps {
+        let proposed = account.propose(operations);
+        let signed = hub.sign_batch(proposed.request.clone()).await.unwrap();
+        let fate = account.commit(&proposed, &signed);
+        lost.push(batch(&proposed, &signed, &fate));
+        let fates = vec![fate];
+        hub.fates(FatesRequest { fates }).await.unwrap();
+    }
+    lost[1].opened = vec![crate::support::params(&account.terms, 2)];
+    let operation = account.transfer(0, 2, 70);
+    let burned = account.propose(vec![operation]);
+    let last = hub.sign_batch(burned.request.clone()).await.unwrap();
+    account.newest.batch_id = last.batch_id;
+    account.newest.root = last.root;
+    bed.sql(
+        "TRUNCATE hub.hubs, hub.heads, hub.journal, hub.channels;
+         INSERT INTO hub.hubs SELECT * FROM backup.hubs;
+         INSERT INTO hub.heads SELECT * FROM backup.heads;
+         INSERT INTO hub.journal SELECT * FROM backup.journal;
+         INSERT INTO hub.channels SELECT * FROM backup.channels",
+    )
+    .await
+    .unwrap();
+
+    let hub = start(&bed, &account.terms, wide_limits()).await;
+    let newest = account.newest;
+    let welcome = hub.hello(Hello { newest }).await.unwrap();
+    account.session = welcome.session;
+    assert_eq!(welcome.import_above, Some(1));
+    // Out of order, without the opening's parameters, changed, with one signature: nothing of it.
+    let mut unopened = lost[1].clone();
+    unopened.opened.clear();
+    let mut changed = lost[0].clone();
+    changed.attested.states[213] ^= 1;
+    let mut unsigned = lost[0].clone();
+    unsigned.attested.user_signature = unsigned.attested.hub_signature;
+    let mut ordered = lost[0].clone();
+    ordered.orders = vec![ImportOrder {
+        order: hub_core::OperationId([9; 16]),
+        channel: account.id(0),
+        amount: crate::support::amount(1),
+        to: None,
+    }];
+    for (batches, name) in [
+        (vec![lost[0].clone(), unopened], "IMPORT_GAP"),
+        (vec![changed], "IMPORT_SIGNATURE"),
+        (vec![unsigned], "IMPORT_SIGNATURE"),
+        (vec![ordered], "IMPORT_ORDERS"),
+    ] {
+        let refused = hub.import(import(batches, None)).await.unwrap_err();
+        assert_eq!(rule_of(&refused), name);
+    }
+    assert_eq!(hub.journal(0, 10).await.unwrap().len(), 1);
+
+    let imported = hub.import(import(lost.clone(), None)).await.unwrap();
+    assert_eq!(imported.newest.batch_id, lost[1].attested.batch_id);
+    // Once more, as after a lost answer.
+    let again = import(lost, Some(newest.batch_id));
+    assert_eq!(hub.import(again).await.unwrap(), imported);
+    let operation = account.transfer(0, 1, 1);
+    let request = account.propose(vec![operation]).request;
+    let refused = hub.sign_batch(request).await.unwrap_err();
+    assert!(matches!(refused.error, HubRefusal::Fenced { .. }));
+    let dir = stack::TempDir::new().unwrap();
+    let arguments = crate::process::arguments(&dir, &bed, &account.terms, 0);
+    let lifted = std::process::Command::new(env!("CARGO_BIN_EXE_hub"))
+        .args(&arguments)
+        .args(["fence", "lift", "--confirm"])
+        .output()
+        .unwrap();
+    assert!(lifted.status.success(), "{lifted:?}");
+
+    for n in 0..3 {
+        let head = hub.channel(account.id(n)).await.unwrap();
+        assert_eq!(head.held, account.heads[&account.id(n)].state);
+        assert!(head.max_signed > 1 << 32, "{head:?}");
+        account.floors.insert(account.id(n), head.max_signed);
+    }
+    let operations = vec![account.transfer(0, 2, 70), account.transfer(2, 1, 120)];
+    let signed = account.post(&hub, operations).await;
+    assert!(signed.batch_id > 1 << 32);
+    assert_eq!(account.user_balance(1), 150);
 }
