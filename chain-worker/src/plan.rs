@@ -8,8 +8,9 @@ use crate::store::{commands, disputes};
 use crate::tower::dispute::Step;
 use crate::track;
 use crate::worker::{Lead, Memory, Worker};
+use chain::calls::dispute::SignedIntent;
 use chain::calls::{self, Call};
-use chain::{At, FundingMode, Transaction};
+use chain::{At, CoSigned, FundingMode, Transaction};
 use hub_core::{Amount, ChannelId, Epoch};
 use uuid::Uuid;
 
@@ -39,8 +40,43 @@ pub async fn step(worker: &Worker, lead: Lead, memory: &mut Memory) -> Result<()
             .collect();
         fund(worker, lead, hub, &own).await?;
         withdraw(worker, lead, hub, &own).await?;
+        close(worker, lead, hub).await?;
     }
     Ok(())
+}
+
+/// All closes that are due, in one transaction.
+async fn close(worker: &Worker, lead: Lead, hub: &Hub) -> Result<(), StepError> {
+    let now = runtime::clock::now();
+    let due = commands::due_closes(&worker.pool, hub.address(), BATCH, now).await?;
+    let Some((_, _, correlation_id)) = due.first() else {
+        return Ok(());
+    };
+    if !has_room(worker).await? {
+        return Ok(());
+    }
+    let contract = worker.chain.channels();
+    let calls: Vec<_> = due
+        .iter()
+        .map(|(_, close, _)| {
+            let intent = SignedIntent {
+                valid_until: close.intent.valid_until,
+                signature: close.signature,
+            };
+            let posted = CoSigned::from_proof(&close.proof);
+            let params = &close.proof.channel_params;
+            calls::dispute::close(contract, params, &posted, Some(&intent), None)
+        })
+        .collect();
+    let order = Order {
+        kind: Kind::Close,
+        call: calls::batch(contract, &calls),
+        amount: Amount::ZERO,
+        correlation_id: correlation_id.clone(),
+        ids: due.into_iter().map(|(id, ..)| id).collect(),
+        step: None,
+    };
+    sign(worker, lead, hub, order).await.map(drop)
 }
 
 /// What needs no transaction (any more): paid by somebody else, or past its last second.
@@ -55,7 +91,7 @@ async fn drop_decided(worker: &Worker, lead: Lead) -> Result<(), StepError> {
         worker.count_command("withdraw", "done");
     }
     for (id, correlation_id) in expired {
-        tracing::warn!(correlation_id, command = %id, "a withdrawal expired before it was sent");
+        tracing::warn!(correlation_id, command = %id, "a command expired before it was sent");
         worker.count_command("withdraw", "failed");
     }
     Ok(())

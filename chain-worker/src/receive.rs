@@ -3,9 +3,9 @@
 use crate::store::commands::{self, NewCommand};
 use crate::store::messages;
 use crate::worker::Worker;
-use chain_messages::{Command, Envelope, WithdrawCommand};
+use chain_messages::{CloseCommand, Command, Envelope, WithdrawCommand};
 use hub_core::eip712::Domain;
-use hub_core::{Hash32, signature};
+use hub_core::{Hash32, Typed as _, signature};
 use runtime::amqp::{Outcome, Received};
 
 /// Stores a command. What can never be executed is dead at once.
@@ -17,6 +17,7 @@ pub async fn receive(worker: &Worker, message: Received) -> Outcome {
     let (kind, hub) = match &envelope.body {
         Command::FundVault { hub, .. } => ("fund_vault", *hub),
         Command::Withdraw(command) => ("withdraw", command.params.hub),
+        Command::Close(command) => ("close", command.proof.channel_params.hub),
     };
     if worker.hub(hub).is_none() {
         return dead(worker, kind, format!("hub {hub} is not served here"));
@@ -24,6 +25,10 @@ pub async fn receive(worker: &Worker, message: Received) -> Outcome {
     let digest = match &envelope.body {
         Command::FundVault { .. } => None,
         Command::Withdraw(command) => match check(command, &worker.chain.domain()) {
+            Ok(digest) => Some(digest),
+            Err(reason) => return dead(worker, kind, reason),
+        },
+        Command::Close(command) => match check_close(command, &worker.chain.domain()) {
             Ok(digest) => Some(digest),
             Err(reason) => return dead(worker, kind, reason),
         },
@@ -77,6 +82,26 @@ fn check(command: &WithdrawCommand, domain: &Domain) -> Result<Hash32, String> {
     ] {
         signature::verify(digest, signed, signer)
             .map_err(|error| format!("signature of the {side} side: {error}"))?;
+    }
+    Ok(digest)
+}
+
+/// Whether the contract can accept a close as far as signatures go; returns what its side signed.
+fn check_close(command: &CloseCommand, domain: &Domain) -> Result<Hash32, String> {
+    let (proof, intent) = (&command.proof, &command.intent);
+    proof.verify().map_err(|error| error.to_string())?;
+    let (params, state) = (&proof.channel_params, &proof.state_typed_data.message);
+    if params.channel_id(domain) != state.channel_id {
+        return Err("the proof is of another contract".into());
+    }
+    let named = (intent.channel_id, intent.epoch, intent.state_hash);
+    if named != (state.channel_id, state.epoch, state.hash_struct()) {
+        return Err("the intent is about another state".into());
+    }
+    let digest = domain.digest(intent);
+    let signer = signature::recover(digest, &command.signature).map_err(|e| e.to_string())?;
+    if signer != params.user_signer && signer != params.hub_signer {
+        return Err(format!("{signer} is no side of the channel"));
     }
     Ok(digest)
 }

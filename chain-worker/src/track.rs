@@ -137,6 +137,14 @@ async fn mined(
                 worker.count_command("fund_vault", "done");
             }
         }
+        Status::Final if tx.kind == Kind::Close => {
+            let (done, refused) = commands::end_closes(&mut db, tx.sender, tx.nonce, now).await?;
+            for (count, outcome) in [(done, "done"), (refused, "failed")] {
+                for _ in 0..count {
+                    worker.count_command("close", outcome);
+                }
+            }
+        }
         Status::Failed => {
             for command in commands::carried(&mut *db, tx.sender, tx.nonce).await? {
                 let kind = tx.kind.name();

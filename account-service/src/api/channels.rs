@@ -1,13 +1,16 @@
 //! `/v1/channels/{id}` and the states it has been in.
 
 use super::Answer;
+use super::accounts::ReasonBody;
 use super::call::Call;
+use super::fields::Fields;
 use super::page::{List, Page};
 use super::views::time_text;
 use crate::ids::IdKind;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::store::accounts::{self, Account, Lookup};
 use crate::store::batches_read::{self, Newest, StoredState};
+use crate::store::closing::{self, CloseOrder, Ordered};
 use crate::store::hubs;
 use actix_web::HttpResponse;
 use hub_core::types::MAX_VERSION;
@@ -120,10 +123,14 @@ pub async fn find(call: &Call) -> Result<Found, Problem> {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get(call: Call) -> Answer {
     let found = find(&call).await?;
+    Ok(HttpResponse::Ok().json(view(&found)))
+}
+
+fn view(found: &Found) -> ChannelView {
     let state = &found.newest.state;
     let intact = state.hash_struct() == found.newest.state_hash;
     let locked = state.hub_locked.checked_add(state.user_locked);
-    let view = ChannelView {
+    ChannelView {
         id: state.channel_id,
         account_id: IdKind::Account.text(found.account.id),
         hub_id: IdKind::Hub.text(found.account.hub_id),
@@ -149,8 +156,7 @@ pub async fn get(call: Call) -> Answer {
             contract: found.domain.verifying_contract,
             final_block: found.final_block,
         },
-    };
-    Ok(HttpResponse::Ok().json(view))
+    }
 }
 
 /// A co-signed state.
@@ -247,4 +253,44 @@ pub async fn stored_state(call: &Call, found: &Found) -> Result<StoredState, Pro
     } else {
         Err(missing())
     }
+}
+
+/// How long the worker may take to post the state, in seconds: a close that does not come gives
+/// the channel free again.
+const CLOSE_VALIDITY_S: i64 = 3_600;
+
+/// Closes a channel on chain with its newest state. Nothing moves in it any more until the
+/// settlement, behind the challenge window, is final; then it is open again in the next epoch,
+/// and what the account had was paid to its payout address. Ordering it again changes nothing.
+#[utoipa::path(post, path = "/v1/channels/{id}/close", tag = "Channels",
+    request_body = Option<super::accounts::ReasonBody>, params(("id" = String, Path)),
+    responses((status = 202, body = ChannelView),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn close(mut call: Call) -> Answer {
+    let caller = call.caller("channels:close").await?;
+    let channel = call.channel_id()?;
+    let mut fields = Fields::new(call.optional_body().await?);
+    let ReasonBody { reason } = ReasonBody::take(&mut fields);
+    fields.finish()?;
+    find(&call).await?;
+    let now = runtime::clock::now();
+    let order = CloseOrder {
+        channel,
+        owner: caller.only_owner(),
+        valid_until: (now.unix_timestamp() + CLOSE_VALIDITY_S).cast_unsigned(),
+        correlation_id: call.names.request_id.clone(),
+    };
+    let mut transaction = call.app.pool.begin().await?;
+    match closing::order(&mut transaction, &order, now).await? {
+        Ordered::Now => {
+            transaction.commit().await?;
+            tracing::info!(%channel, ?reason, request_id = order.correlation_id, key = %caller.key_id, "close ordered");
+        }
+        Ordered::Before => {}
+        Ordered::Closed => return Err(Problem::new(Code::AccountClosed)),
+        Ordered::Edited => return Err(Problem::new(Code::ChannelFrozen)),
+        Ordered::Unknown => return Err(Problem::new(Code::ChannelNotFound)),
+    }
+    let found = find(&call).await?;
+    Ok(HttpResponse::Accepted().json(view(&found)))
 }

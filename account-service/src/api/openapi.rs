@@ -56,6 +56,7 @@ const UNVERSIONED: &[(&str, &str)] = &[
     channels::get,
     channels::states,
     channels::state,
+    channels::close,
     proofs::get,
     hubs::list,
     reconciliation::create,

@@ -65,6 +65,7 @@ routes! {
     "/v1/channels/{id}/states": GET => channels::states;
     "/v1/channels/{id}/states/{version}": GET => channels::state;
     "/v1/channels/{id}/states/{version}/proof": GET => proofs::get;
+    "/v1/channels/{id}/close": POST => channels::close;
     "/v1/hubs": GET => hubs::list;
     "/v1/reconciliation/runs": GET => reconciliation::list, POST => reconciliation::create;
     "/v1/reconciliation/runs/{id}": GET => reconciliation::get;

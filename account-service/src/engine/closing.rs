@@ -9,14 +9,18 @@ use super::lane::Lane;
 use super::refusals;
 use super::types::{Order, Refused};
 use super::{Engine, settle};
-use crate::store::closing::{self, Ended, Seen};
+use crate::api::proofs;
+use crate::store::closing::{self, Ended, Seen, Unsent};
 use crate::store::directory::Account;
-use crate::store::heads::{ChannelStatus, Head};
-use chain_messages::{Certainty, Event, Place};
+use crate::store::heads::{self, ChannelStatus, Head};
+use crate::store::{batches_read, settlement};
+use chain_messages::{Certainty, CloseCommand, Command, Event, Place, topology};
+use hub_core::types::CloseIntent;
 use hub_core::{ChannelId, State};
 use sqlx::PgConnection;
 use std::sync::Arc;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// Epochs begun in one round.
 const PAGE: i64 = 200;
@@ -60,11 +64,67 @@ pub(super) async fn handle(
     }
 }
 
-/// Begins the next epochs of channels that were settled.
+/// Sends ordered closes, gives channels free whose close nobody can post any more, and begins the
+/// next epochs of channels that were settled.
 pub(super) async fn round(engine: &Engine, lane: &Arc<Lane>) -> sqlx::Result<()> {
+    let hub_id = lane.terms.hub_id;
+    for close in closing::unsent(&lane.pool, hub_id, PAGE).await? {
+        send(engine, lane, close).await?;
+    }
+    for (channel, epoch) in closing::lapsed(&lane.pool, hub_id).await? {
+        let mut tx = lane.pool.begin().await?;
+        closing::lapse(&mut tx, channel, epoch, runtime::clock::now()).await?;
+        tx.commit().await?;
+    }
     for ended in closing::ended(&lane.pool, lane.terms.hub_id, PAGE).await? {
-        let key = format!("settle:{}", ended.closing);
-        settle::system(engine, key, Order::Reopen(ended)).await;
+        settle::system(engine, Order::Reopen(ended)).await;
+    }
+    Ok(())
+}
+
+/// The custody signature is made after the order is durable, and always over the same content; row
+/// and command commit as one.
+async fn send(engine: &Engine, lane: &Lane, close: Unsent) -> sqlx::Result<()> {
+    let Some(account) = engine.account(close.account).await.map_err(|e| e.0)? else {
+        tracing::error!(closing = %close.id, "a close of no account");
+        return Ok(());
+    };
+    let head = {
+        let mut connection = lane.pool.acquire().await?;
+        heads::load(&mut connection, &[close.channel]).await?.pop()
+    };
+    let head = head.filter(|head| head.is_intact() && head.state_hash == close.state_hash);
+    let batch = match &head {
+        Some(head) => batches_read::get(&lane.pool, head.batch).await?,
+        None => None,
+    };
+    let domain = lane.terms.domain;
+    let proof = head
+        .zip(batch)
+        .and_then(|(head, batch)| proofs::build(&batch, &head.state, account.params, domain, true));
+    let Some(proof) = proof else {
+        tracing::error!(closing = %close.id, channel = %close.channel, "the state to close with is not what both sides signed");
+        return Ok(());
+    };
+    let intent = CloseIntent {
+        channel_id: close.channel,
+        epoch: proof.state_typed_data.message.epoch,
+        state_hash: close.state_hash,
+        valid_until: close.valid_until,
+    };
+    let command = Command::Close(Box::new(CloseCommand {
+        signature: lane.custody.sign(&domain, &intent),
+        intent,
+        proof,
+    }));
+    let now = runtime::clock::now();
+    let mut tx = lane.pool.begin().await?;
+    if closing::sent(&mut tx, close.id, now).await? == 1 {
+        let route = (topology::COMMANDS, topology::COMMANDS);
+        let id = Uuid::now_v7();
+        settlement::enqueue(&mut tx, id, route, &close.correlation_id, &command, now).await?;
+        tx.commit().await?;
+        lane.outbox.notify_one();
     }
     Ok(())
 }

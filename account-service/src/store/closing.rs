@@ -106,6 +106,11 @@ pub async fn orphaned(
     .bind(now)
     .execute(&mut *connection)
     .await?;
+    set_free(connection, close.channel).await
+}
+
+/// A locked channel without a close goes back to what its account says.
+async fn set_free(connection: &mut PgConnection, channel: ChannelId) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE account.heads h
          SET status = CASE a.status WHEN 2 THEN 2 WHEN 1 THEN 1 ELSE 3 END
@@ -114,7 +119,7 @@ pub async fn orphaned(
             SELECT 1 FROM account.closings c
             WHERE c.channel_id = h.channel_id AND c.epoch = h.epoch AND c.status IN (1, 2, 3))",
     )
-    .bind(PgChannelId(close.channel))
+    .bind(PgChannelId(channel))
     .execute(connection)
     .await
     .map(drop)
@@ -268,4 +273,182 @@ pub async fn reopen(
     .execute(connection)
     .await?;
     Ok(heads.rows_affected() + closings.rows_affected())
+}
+
+/// What came of an order to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ordered {
+    /// It is ordered now.
+    Now,
+    /// It was before, or the channel is being closed already.
+    Before,
+    /// The account is closed: nothing is left to settle.
+    Closed,
+    /// The stored balance is not what both sides signed.
+    Edited,
+    /// There is no such channel.
+    Unknown,
+}
+
+/// Who may close, and until when the worker may post the state.
+#[derive(Debug, Clone)]
+pub struct CloseOrder {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Whose accounts may be closed; `None` for everybody's.
+    pub owner: Option<Uuid>,
+    /// Unix seconds.
+    pub valid_until: u64,
+    /// For the logs.
+    pub correlation_id: String,
+}
+
+/// Orders a close (P13): the head is locked, so that no batch is under way with it, the state is
+/// fixed, and from the commit on nothing is signed in the channel.
+pub async fn order(
+    connection: &mut PgConnection,
+    order: &CloseOrder,
+    now: OffsetDateTime,
+) -> sqlx::Result<Ordered> {
+    sqlx::query("SELECT 1 FROM account.heads WHERE channel_id = $1 FOR UPDATE")
+        .bind(PgChannelId(order.channel))
+        .execute(&mut *connection)
+        .await?;
+    let account: Option<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM account.accounts
+         WHERE channel_id = $1 AND ($2::uuid IS NULL OR owner = $2)",
+    )
+    .bind(PgChannelId(order.channel))
+    .bind(order.owner)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let heads = super::heads::load(connection, &[order.channel]).await?;
+    let (Some(_), Some(head)) = (account, heads.first()) else {
+        return Ok(Ordered::Unknown);
+    };
+    if !head.is_intact() {
+        return Ok(Ordered::Edited);
+    }
+    match head.status {
+        ChannelStatus::Open | ChannelStatus::Frozen => {}
+        ChannelStatus::Closing => return Ok(Ordered::Before),
+        ChannelStatus::Closed => return Ok(Ordered::Closed),
+    }
+    sqlx::query(
+        "INSERT INTO account.closings (id, hub_id, account_id, channel_id, epoch, status, state_hash,
+            valid_until, correlation_id, created_at, updated_at)
+         SELECT $1, a.hub_id, a.id, a.channel_id, $3, 1, $4, $5, $6, $7, $7
+         FROM account.accounts a WHERE a.channel_id = $2",
+    )
+    .bind(Uuid::now_v7())
+    .bind(PgChannelId(order.channel))
+    .bind(head.state.epoch.cast_signed())
+    .bind(PgHash(head.state_hash))
+    .bind(order.valid_until.cast_signed())
+    .bind(&order.correlation_id)
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("UPDATE account.heads SET status = 4 WHERE channel_id = $1")
+        .bind(PgChannelId(order.channel))
+        .execute(connection)
+        .await?;
+    Ok(Ordered::Now)
+}
+
+/// An ordered close that is not signed and sent.
+#[derive(Debug, Clone)]
+pub struct Unsent {
+    /// The close.
+    pub id: Uuid,
+    /// The account.
+    pub account: Uuid,
+    /// The channel.
+    pub channel: ChannelId,
+    /// The state to post.
+    pub state_hash: Hash32,
+    /// Last second at which it may be posted.
+    pub valid_until: u64,
+    /// For the logs.
+    pub correlation_id: String,
+}
+
+/// Ordered closes of a hub that are not sent, oldest first.
+pub async fn unsent(pool: &PgPool, hub_id: Uuid, limit: i64) -> sqlx::Result<Vec<Unsent>> {
+    let rows: Vec<(Uuid, Uuid, PgChannelId, PgHash, i64, String)> = sqlx::query_as(
+        "SELECT id, account_id, channel_id, state_hash, valid_until, correlation_id
+         FROM account.closings WHERE hub_id = $1 AND status = 1 ORDER BY id LIMIT $2",
+    )
+    .bind(hub_id)
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Unsent {
+            id: row.0,
+            account: row.1,
+            channel: row.2.0,
+            state_hash: row.3.0,
+            valid_until: row.4.cast_unsigned(),
+            correlation_id: row.5,
+        })
+        .collect())
+}
+
+/// Notes that a close is on its way; one row, or none when it was before.
+pub async fn sent(
+    connection: &mut PgConnection,
+    id: Uuid,
+    now: OffsetDateTime,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "UPDATE account.closings SET status = 2, updated_at = $2 WHERE id = $1 AND status = 1",
+    )
+    .bind(id)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Closes of a hub that nobody can post any more: their time is past at a final block, and they
+/// were not seen. Returns their channels and epochs.
+pub async fn lapsed(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Vec<(ChannelId, u32)>> {
+    let rows: Vec<(PgChannelId, i32)> = sqlx::query_as(
+        "SELECT c.channel_id, c.epoch FROM account.closings c
+         JOIN account.chain_marks m ON m.hub_id = c.hub_id
+         WHERE c.hub_id = $1 AND c.status IN (1, 2) AND c.valid_until < m.final_timestamp",
+    )
+    .bind(hub_id)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.0.0, row.1.cast_unsigned()))
+        .collect())
+}
+
+/// Gives such a channel free again.
+pub async fn lapse(
+    connection: &mut PgConnection,
+    channel: ChannelId,
+    epoch: u32,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    if !lock(connection, channel, epoch).await? {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE account.closings c SET status = 5, updated_at = $3
+         FROM account.chain_marks m
+         WHERE c.channel_id = $1 AND c.epoch = $2 AND c.status IN (1, 2)
+           AND m.hub_id = c.hub_id AND c.valid_until < m.final_timestamp",
+    )
+    .bind(PgChannelId(channel))
+    .bind(epoch.cast_signed())
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    set_free(connection, channel).await
 }

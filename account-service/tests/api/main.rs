@@ -7,6 +7,7 @@ mod caps;
 mod cases;
 mod catalogue;
 mod chain;
+mod closing;
 mod document;
 mod fence;
 mod harness;

@@ -6,7 +6,8 @@
 
 pub mod tower;
 
-use hub_core::types::Withdraw;
+use hub_core::proof::ChannelProof;
+use hub_core::types::{CloseIntent, Withdraw};
 use hub_core::{Address, Amount, ChannelId, ChannelParams, Epoch, Hash32, Signature, State};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -50,6 +51,19 @@ pub enum Command {
     },
     /// Execute a co-signed withdrawal; many go into one transaction.
     Withdraw(Box<WithdrawCommand>),
+    /// Post a channel's newest state in the name of one of its sides.
+    Close(Box<CloseCommand>),
+}
+
+/// A close that a side wants. Idempotent by what the side signed for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseCommand {
+    /// The state to post, with both signatures.
+    pub proof: ChannelProof,
+    /// What the closing side signed: leave for the worker to post this state.
+    pub intent: CloseIntent,
+    /// The closing side's signature.
+    pub signature: Signature,
 }
 
 /// A co-signed withdrawal. Idempotent by its digest: the contract's `prevTotal` lets it pay once.

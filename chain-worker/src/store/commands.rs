@@ -1,7 +1,7 @@
 //! `chain.commands`: what the worker was asked to do.
 
 use super::{expect_rows, int, uint};
-use chain_messages::{Command, WithdrawCommand};
+use chain_messages::{CloseCommand, Command, WithdrawCommand};
 use hub_core::{Address, Amount, Hash32};
 use runtime::pg::{PgAddress, PgAmount, PgHash};
 use sqlx::types::Json;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 const WITHDRAW: i16 = 1;
 const FUND: i16 = 2;
+const CLOSE: i16 = 3;
 
 const PLANNED: i16 = 1;
 const SENT: i16 = 2;
@@ -47,6 +48,15 @@ pub async fn insert(
                 Some(withdraw),
             )
         }
+        Command::Close(command) => {
+            let hub = command.proof.channel_params.hub;
+            (hub, CLOSE, Amount::ZERO, None)
+        }
+    };
+    let valid_until = match new.command {
+        Command::FundVault { .. } => None,
+        Command::Withdraw(command) => Some(command.withdraw.valid_until),
+        Command::Close(command) => Some(command.intent.valid_until),
     };
     let done = sqlx::query(
         "INSERT INTO chain.commands (id, hub, kind, status, digest, request_id, amount, valid_until,
@@ -60,7 +70,7 @@ pub async fn insert(
     .bind(new.digest.map(PgHash))
     .bind(withdraw.map(|withdraw| PgHash(withdraw.request_id)))
     .bind(PgAmount(amount))
-    .bind(withdraw.map(|withdraw| int(withdraw.valid_until)))
+    .bind(valid_until.map(int))
     .bind(Json(new.command))
     .bind(new.correlation_id)
     .bind(now)
@@ -104,9 +114,68 @@ pub async fn due_withdrawals(
                 withdraw: *withdraw,
                 correlation_id,
             }),
-            Command::FundVault { .. } => None,
+            Command::FundVault { .. } | Command::Close(_) => None,
         });
     Ok(planned.collect())
+}
+
+/// A planned close: the command, what to post, and the correlation id.
+pub type PlannedClose = (Uuid, CloseCommand, String);
+
+/// The oldest planned closes of a hub that are due.
+pub async fn due_closes(
+    db: impl PgExecutor<'_>,
+    hub: Address,
+    limit: i64,
+    now: OffsetDateTime,
+) -> sqlx::Result<Vec<PlannedClose>> {
+    let rows: Vec<(Uuid, Json<Command>, String)> = sqlx::query_as(
+        "SELECT id, body, correlation_id FROM chain.commands
+         WHERE hub = $1 AND kind = 3 AND status = 1 AND not_before <= $2 ORDER BY id LIMIT $3",
+    )
+    .bind(PgAddress(hub))
+    .bind(now)
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    let closes = rows.into_iter().filter_map(|(id, body, correlation_id)| {
+        let Command::Close(close) = body.0 else {
+            return None;
+        };
+        Some((id, *close, correlation_id))
+    });
+    Ok(closes.collect())
+}
+
+/// Ends the closes that a transaction carried, once it is final: done where the channel's epoch
+/// was closed, by whomever. Returns how many were, and how many were not.
+pub async fn end_closes(
+    db: &mut PgConnection,
+    sender: Address,
+    nonce: u64,
+    now: OffsetDateTime,
+) -> sqlx::Result<(u64, u64)> {
+    let ended: Vec<i16> = sqlx::query_scalar(
+        "UPDATE chain.commands c SET updated_at = $3,
+            status = CASE WHEN seen.known THEN 3 ELSE 4 END,
+            failure = CASE WHEN seen.known THEN NULL ELSE 'not accepted' END
+         FROM (
+            SELECT o.id, EXISTS (
+                SELECT 1 FROM chain.disputes d
+                WHERE d.channel_id = decode(substring(o.body #>> '{intent,channelId}' FROM 3), 'hex')
+                  AND d.epoch = (o.body #>> '{intent,epoch}')::bigint) AS known
+            FROM chain.commands o
+            WHERE o.sender = $1 AND o.nonce = $2 AND o.kind = 3 AND o.status = 2
+         ) seen
+         WHERE c.id = seen.id RETURNING c.status",
+    )
+    .bind(PgAddress(sender))
+    .bind(int(nonce))
+    .bind(now)
+    .fetch_all(db)
+    .await?;
+    let done = ended.iter().filter(|status| **status == DONE).count() as u64;
+    Ok((done, ended.len() as u64 - done))
 }
 
 /// Planned requests to fund a hub's vault: id, amount, correlation.
@@ -166,7 +235,7 @@ pub async fn mark_sent(
     )
 }
 
-/// Fails the planned withdrawals of all hubs whose last second has passed; returns how many.
+/// Fails the planned withdrawals and closes of all hubs whose last second has passed; returns how many.
 pub async fn expire(
     db: &mut PgConnection,
     timestamp: u64,
@@ -174,7 +243,7 @@ pub async fn expire(
 ) -> sqlx::Result<Vec<(Uuid, String)>> {
     sqlx::query_as(
         "UPDATE chain.commands SET status = 4, failure = 'expired', updated_at = $2
-         WHERE kind = 1 AND status = 1 AND valid_until < $1 RETURNING id, correlation_id",
+         WHERE kind IN (1, 3) AND status = 1 AND valid_until < $1 RETURNING id, correlation_id",
     )
     .bind(int(timestamp))
     .bind(now)

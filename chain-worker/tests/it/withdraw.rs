@@ -38,7 +38,7 @@ async fn orders_of_both_modes_are_paid_once_and_everybody_is_told_in_order() {
     let mut steps = Vec::new();
     let request = match &orders[2] {
         Command::Withdraw(order) => order.withdraw.request_id,
-        Command::FundVault { .. } => Hash32::ZERO,
+        Command::FundVault { .. } | Command::Close(_) => Hash32::ZERO,
     };
     for event in world.told() {
         match event {

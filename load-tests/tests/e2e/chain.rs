@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// An account of the local chain whose key the node keeps.
-const CUSTOMER: &str = "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc";
+pub(crate) const CUSTOMER: &str = "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc";
 /// Longest that a payment, its confirmations and what follows may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 

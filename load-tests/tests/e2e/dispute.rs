@@ -1,7 +1,7 @@
 //! A thief with the custody key posts states in which accounts had more, while every service is
 //! dead: the watchtower comes back in time, the thief gets nothing, and business goes on.
 
-use crate::chain::{is_clean, rpc, until};
+use crate::chain::{CUSTOMER, is_clean, rpc, until};
 use crate::{PATIENCE, funded, printed};
 use chain::calls::{self, dispute};
 use chain::{CoSigned, Node, Wallet};
@@ -196,5 +196,63 @@ async fn stale_closes_of_a_thief_are_answered_with_all_services_dead_and_the_nex
     let left = system.get(&path).await.unwrap();
     assert_eq!(left.body["data"][0]["amount"], "700", "{left:?}");
     assert_eq!(left.body["data"][0]["balance_after"], "0");
+    is_clean(&system).await;
+}
+
+/// What an account of the chain has of the token.
+async fn tokens(system: &System, of: &str) -> u128 {
+    let data = format!("0x70a08231{:0>64}", &of[2..]);
+    let call = json!([{"to": system.env("TOKEN_ADDRESS"), "data": data}, "latest"]);
+    let answer = rpc(system, "eth_call", call).await;
+    u128::from_str_radix(answer.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordered_close_is_paid_out_on_chain_in_both_modes_and_the_account_goes_on() {
+    let system = System::up().await.unwrap();
+    let database = system.database().await.unwrap();
+    let hubs = system.get("/v1/hubs").await.unwrap();
+    let mut accounts = Vec::new();
+    for hub in hubs.body["data"].as_array().unwrap() {
+        let open = json!({"hub_id": hub["id"], "chain_address": CUSTOMER});
+        let account = system.post("/v1/accounts", open).await.unwrap();
+        let issue = json!({"account_id": account.text("id"), "amount": "1000"});
+        let issued = system.post("/v1/issuances", issue).await.unwrap();
+        let path = format!("/v1/issuances/{}", issued.text("id"));
+        until(&system, &path, |one| one.text("status") == "completed").await;
+        let path = format!("/v1/channels/{}/close", channel(&account));
+        let ordered = system.post(&path, json!({})).await.unwrap();
+        assert_eq!(ordered.text("status"), "closing", "{ordered:?}");
+        accounts.push(account);
+    }
+    let before = tokens(&system, CUSTOMER).await;
+    eventually("both are posted", async || {
+        let closed =
+            "SELECT count(*) FROM chain.logs WHERE status = 2 AND body ->> 'log' = 'closed'";
+        count(&database, closed).await == 2
+    })
+    .await;
+    pass(&system, WINDOW + 1).await;
+    eventually("both are settled", async || {
+        let settled =
+            "SELECT count(*) FROM chain.logs WHERE status = 2 AND body ->> 'log' = 'settled'";
+        count(&database, settled).await == 2
+    })
+    .await;
+    pass(&system, WINDOW + 1).await;
+    eventually("both are paid", async || {
+        tokens(&system, CUSTOMER).await == before + 2_000
+    })
+    .await;
+    for account in &accounts {
+        let path = format!("/v1/channels/{}", channel(account));
+        until(&system, &path, |one| one.body["epoch"] == 1).await;
+        let order = json!({"account_id": account.text("id"), "amount": "70"});
+        system.post("/v1/issuances", order).await.unwrap();
+        let path = format!("/v1/accounts/{}/balances", account.text("id"));
+        until(&system, &path, |one| one.text("available") == "70").await;
+    }
+    let done = "SELECT count(*) FROM chain.commands WHERE kind = 3 AND status = 3";
+    assert_eq!(count(&database, done).await, 2);
     is_clean(&system).await;
 }
