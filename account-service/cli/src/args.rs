@@ -42,6 +42,29 @@ pub enum Command {
     /// Fetches and checks proofs of co-signed states.
     #[command(subcommand)]
     Proof(Proof),
+    /// Enforces a proof on chain with nobody's help: closes, waits, challenges, settles, unlocks
+    /// and claims. Started again at any stage, it looks at the chain and does the next step.
+    ///
+    /// Needs a proof file, a node and a key, and none of the system's services. The money goes to the
+    /// channel's payout address and nowhere else, whoever sends the transactions.
+    ///
+    /// The key's role decides what a close means. The payout address of a custodial channel makes an
+    /// *exit*: a newer state replaces it, and it never forfeits. The user's signer (the custody key,
+    /// or the customer's own) and the hub's signer close as a *party*: a party that posts a state it
+    /// had moved past forfeits, and its own payout comes the channel's self delay later. Any other key
+    /// can't close, but settle, unlock and claim.
+    ///
+    /// A file is what `acctl proof fetch` prints. These members may be added to it: `locks` (the list
+    /// that locksHash names), `preimages` (32 bytes each), `credit` ({cumulative, signature}) and
+    /// `revoke` ({signer, version, signature}). Give several files of one channel to use the newest.
+    ///
+    /// Without --watch it does what can be done now and says when to run it again.
+    ///
+    /// Exits with 0 when it did what could be done, 1 when it refuses, 2 when it could not be run.
+    Exit(Exit),
+    /// Watches channels for somebody else and answers stale closes, for the bounty.
+    #[command(subcommand)]
+    Tower(Tower),
     /// The file of the story.
     #[command(subcommand)]
     Demo(Demo),
@@ -134,6 +157,121 @@ pub enum Proof {
     },
 }
 
+/// `acctl exit`.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  acctl proof fetch 0x<channel> > proof.json
+  acctl exit proof.json --rpc http://127.0.0.1:8545 --plan
+  acctl exit proof.json --rpc http://127.0.0.1:8545 --key-file my.key --watch")]
+pub struct Exit {
+    /// Proof files of one channel.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// URL of a node of the proof's chain [env: CHAIN_RPC].
+    #[arg(long, value_name = "URL")]
+    pub rpc: Option<String>,
+    /// File with the key that sends: 64 hexadecimal digits, mode 0600 [env: EXIT_KEY, the digits
+    /// themselves]. It needs some of the chain's coin for gas.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Show what would happen and send nothing. Without a key, as the payout address.
+    #[arg(long, conflicts_with = "watch")]
+    pub plan: bool,
+    /// Go on to the end: wait for the window and for payouts that are due later.
+    #[arg(long)]
+    pub watch: bool,
+    /// Go on although the chain has a newer state than the file.
+    #[arg(long)]
+    pub accept_newer: bool,
+    /// Close as a party with a state that was not the newest when the file was made. It forfeits
+    /// if both sides signed a later one.
+    #[arg(long)]
+    pub old_state: bool,
+    /// Seconds between two looks at the chain while waiting.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub poll: u32,
+}
+
+/// `acctl tower`.
+#[derive(Debug, Subcommand)]
+pub enum Tower {
+    /// Checks proof files and puts them into the tower's directory. What they replace is removed.
+    Add {
+        /// Proof files, with locks, credit or revoke as for `acctl exit`.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The tower's directory.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Watches until it is stopped.
+    ///
+    /// Holds proofs of other people's channels, and no key of theirs. At each look it reads the new
+    /// blocks from its own cursor on; a close with an older state than the one it holds is answered
+    /// within the window, many closes in one transaction; a closer that had moved past what it posted
+    /// forfeits, and the bounty goes to the tower's key when the tower settles after the window.
+    ///
+    /// Proofs come from a directory: put there by `acctl tower add`, or by any program that writes a
+    /// file beside it and renames it to *.json. With --pull it also fetches the newest proof of the
+    /// channels it knows from the API, with ACCOUNT_API and ACCOUNT_API_KEY. A file that can't be used
+    /// is reported once and changes nothing for the others.
+    ///
+    /// The cursor is DIR/tower.state, written to disk whole before it counts. A tower that was down
+    /// reads on where it was; the first start goes back as far as the longest window of the contract.
+    ///
+    /// Exits with 0 when it was stopped, or with --once when all is answered; 1 when something could
+    /// not be answered; 2 when it could not be run.
+    Run(TowerRun),
+}
+
+/// `acctl tower run`.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  acctl tower add proof.json --dir tower
+  acctl tower run --dir tower --rpc http://127.0.0.1:8545 --key-file tower.key
+  acctl tower run --dir tower --rpc http://127.0.0.1:8545 --key-file tower.key --once")]
+pub struct TowerRun {
+    /// The tower's directory: proofs as *.json, and the cursor.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// URL of a node [env: CHAIN_RPC].
+    #[arg(long, value_name = "URL")]
+    pub rpc: Option<String>,
+    /// File with the tower's own key, which pays for gas and earns the bounty: 64 hexadecimal
+    /// digits, mode 0600 [env: TOWER_KEY, the digits themselves].
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Whose money it guards. For the user, a close by the user's own side is answered only when
+    /// that costs the user nothing.
+    #[arg(long, value_enum, default_value_t = Guarded::User)]
+    pub guard: Guarded,
+    /// Look once, answer what there is, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Fetch the newest proofs of all known channels from the API this often.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub pull: Option<u32>,
+    /// Channels to pull although there is no file of them yet.
+    #[arg(long, value_name = "ID", requires = "pull")]
+    pub channel: Vec<hub_core::ChannelId>,
+    /// Seconds between two looks at the chain.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub poll: u32,
+}
+
+/// Whose money a tower guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Guarded {
+    /// The user's.
+    User,
+    /// The hub's.
+    Hub,
+    /// Every stale close is answered.
+    Both,
+}
+
 /// `acctl demo`.
 #[derive(Debug, Subcommand)]
 pub enum Demo {
@@ -188,6 +326,12 @@ mod tests {
             &["acctl", "story", "--hub-mode", "other"],
             &["acctl", "demo", "generate", "--operations", "3"],
             &["acctl", "proof", "fetch", "0x12"],
+            &["acctl", "exit"],
+            &["acctl", "exit", "p.json", "--plan", "--watch"],
+            &["acctl", "exit", "p.json", "--key", "00"],
+            &["acctl", "tower", "run"],
+            &["acctl", "tower", "add", "--dir", "d"],
+            &["acctl", "tower", "run", "--dir", "d", "--channel", "0x12"],
         ] {
             assert!(Args::try_parse_from(bad).is_err(), "{bad:?}");
         }

@@ -8,7 +8,7 @@ use crate::money::count;
 use crate::report::Report;
 use crate::session::{Contradicted, Job, Session, read_plan};
 use crate::wire::Mode;
-use crate::{generate, proof, wire};
+use crate::{exit, generate, proof, tower, wire};
 use anyhow::Context as _;
 use hub_core::ChannelId;
 use serde::Serialize;
@@ -61,6 +61,8 @@ async fn dispatch(args: Args) -> anyhow::Result<End> {
         Command::Check { file } => shared.check(&file),
         Command::Proof(Proof::Verify { file }) => shared.verify_proof(&file),
         Command::Proof(Proof::Fetch { channel }) => shared.fetch_proof(channel).await,
+        Command::Exit(args) => exit::run(&shared.config, &args, shared.json, shared.quiet).await,
+        Command::Tower(args) => tower::run(&shared.config, &args, shared.json, shared.quiet).await,
         Command::Demo(Demo::Generate {
             seed,
             operations,

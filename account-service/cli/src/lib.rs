@@ -5,6 +5,7 @@
 //! * [`model`] computes what it leads to, from the file alone;
 //! * [`schedule`] orders its operations, [`import`] sends them through [`client`];
 //! * [`verify`] compares balances, entries, channels, chain and reconciliation;
+//! * [`exit`] enforces a proof on chain, [`tower`] answers stale closes for others;
 //! * [`report`] is what people and programs read at the end.
 
 pub mod args;
@@ -13,6 +14,8 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod csv;
+pub mod dispute;
+pub mod exit;
 pub mod generate;
 pub mod history;
 pub mod import;
@@ -24,5 +27,6 @@ pub mod proof;
 pub mod report;
 pub mod schedule;
 pub mod session;
+pub mod tower;
 pub mod verify;
 pub mod wire;

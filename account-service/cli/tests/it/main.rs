@@ -6,9 +6,13 @@
 mod client;
 mod command;
 mod demo;
+mod exit;
+mod exit_refusals;
 mod model;
 mod plan;
 mod proof;
 mod report;
+mod scene;
 mod schedule;
+mod tower;
 mod verify;
