@@ -189,7 +189,7 @@ impl Fold {
                 amount,
                 counterparty,
             };
-            done.push((leg, draft.after(kind, amount)?));
+            done.push((leg, step(&draft.next, &draft.facts, kind, amount)?));
         }
         // Nothing below may fail.
         let outcomes = done
@@ -217,8 +217,13 @@ impl Fold {
             return Err(Refusal::BadParams);
         }
         let id = params.channel_id(domain);
-        if self.drafts.contains_key(&id) {
-            return Err(Refusal::AlreadyOpen(id));
+        if let Some(draft) = self.drafts.get_mut(&id) {
+            // A null state is where an epoch begins: the first one, or the next after a settlement.
+            if draft.base.version > 0 || draft.opened || !draft.legs.is_empty() {
+                return Err(Refusal::AlreadyOpen(id));
+            }
+            draft.opened = true;
+            return Ok(Vec::new());
         }
         self.insert(State::null(id, 0, params.capacity), Facts::default());
         if let Some(draft) = self.drafts.get_mut(&id) {
@@ -256,89 +261,88 @@ pub struct Successor {
     pub opened: bool,
 }
 
+/// The balances after one leg in one channel, or why not. Version, `ackVersion` and
+/// `transfersRoot` stay the base's: whoever seals the state sets them.
+pub fn step(state: &State, facts: &Facts, kind: LegKind, amount: Amount) -> Result<State, Refusal> {
+    let channel = state.channel_id;
+    if facts.closing {
+        return Err(Refusal::Closing(channel));
+    }
+    let mut next = *state;
+    match kind {
+        LegKind::Redeem | LegKind::Debit | LegKind::Withdraw => take_from_user(&mut next, amount)?,
+        LegKind::Issue | LegKind::Credit => give_to_user(&mut next, facts, amount)?,
+        LegKind::Deposit => {
+            let unfolded = facts.final_deposits.less(next.deposited);
+            if amount > unfolded {
+                return Err(Refusal::DepositNotFinal {
+                    channel,
+                    unfolded,
+                    required: amount,
+                });
+            }
+            give_to_user(&mut next, facts, amount)?;
+        }
+        LegKind::Refund => {
+            let reversible = next.withdrawn.less(facts.withdraw_floor);
+            if amount > reversible {
+                return Err(Refusal::WithdrawStillLive {
+                    channel,
+                    reversible,
+                    required: amount,
+                });
+            }
+            // The reserve for it is freed by the same step that spends it.
+            next.withdrawn = next.withdrawn.less(amount);
+            give_to_user(&mut next, facts, amount)?;
+        }
+    }
+    match kind {
+        LegKind::Withdraw => next.withdrawn = grow(channel, next.withdrawn, amount)?,
+        LegKind::Deposit => next.deposited = grow(channel, next.deposited, amount)?,
+        _ => {}
+    }
+    Ok(next)
+}
+
+/// A cumulative total that grew; it is bounded long before u128 ends.
+fn grow(channel: ChannelId, total: Amount, amount: Amount) -> Result<Amount, Refusal> {
+    total
+        .checked_add(amount)
+        .ok_or_else(|| over_capacity(channel, Amount::ZERO, amount))
+}
+
+fn over_capacity(channel: ChannelId, receivable: Amount, required: Amount) -> Refusal {
+    Refusal::CapacityExceeded {
+        channel,
+        receivable,
+        required,
+    }
+}
+
+pub(crate) fn take_from_user(next: &mut State, amount: Amount) -> Result<(), Refusal> {
+    let refusal = Refusal::InsufficientFunds {
+        channel: next.channel_id,
+        available: next.user_balance,
+        required: amount,
+    };
+    next.user_balance = next.user_balance.checked_sub(amount).ok_or(refusal)?;
+    next.hub_balance = next.hub_balance.checked_add(amount).ok_or(refusal)?;
+    Ok(())
+}
+
+pub(crate) fn give_to_user(next: &mut State, facts: &Facts, amount: Amount) -> Result<(), Refusal> {
+    let receivable = next.hub_balance.less(facts.reserve(next));
+    let refusal = over_capacity(next.channel_id, receivable, amount);
+    if amount > receivable {
+        return Err(refusal);
+    }
+    next.hub_balance = next.hub_balance.checked_sub(amount).ok_or(refusal)?;
+    next.user_balance = next.user_balance.checked_add(amount).ok_or(refusal)?;
+    Ok(())
+}
+
 impl Draft {
-    /// The balances after one leg, or why not.
-    fn after(&self, kind: LegKind, amount: Amount) -> Result<State, Refusal> {
-        let channel = self.next.channel_id;
-        if self.facts.closing {
-            return Err(Refusal::Closing(channel));
-        }
-        let mut next = self.next;
-        match kind {
-            LegKind::Redeem | LegKind::Debit | LegKind::Withdraw => {
-                self.take_from_user(&mut next, amount)?;
-            }
-            LegKind::Issue | LegKind::Credit => self.give_to_user(&mut next, amount)?,
-            LegKind::Deposit => {
-                let unfolded = self.facts.final_deposits.less(next.deposited);
-                if amount > unfolded {
-                    return Err(Refusal::DepositNotFinal {
-                        channel,
-                        unfolded,
-                        required: amount,
-                    });
-                }
-                self.give_to_user(&mut next, amount)?;
-            }
-            LegKind::Refund => {
-                let reversible = next.withdrawn.less(self.facts.withdraw_floor);
-                if amount > reversible {
-                    return Err(Refusal::WithdrawStillLive {
-                        channel,
-                        reversible,
-                        required: amount,
-                    });
-                }
-                // The reserve for it is freed by the same step that spends it.
-                next.withdrawn = next.withdrawn.less(amount);
-                self.give_to_user(&mut next, amount)?;
-            }
-        }
-        match kind {
-            LegKind::Withdraw => next.withdrawn = self.grow(next.withdrawn, amount)?,
-            LegKind::Deposit => next.deposited = self.grow(next.deposited, amount)?,
-            _ => {}
-        }
-        Ok(next)
-    }
-
-    /// A cumulative total that grew; it is bounded long before u128 ends.
-    fn grow(&self, total: Amount, amount: Amount) -> Result<Amount, Refusal> {
-        total
-            .checked_add(amount)
-            .ok_or_else(|| self.over_capacity(Amount::ZERO, amount))
-    }
-
-    fn over_capacity(&self, receivable: Amount, required: Amount) -> Refusal {
-        Refusal::CapacityExceeded {
-            channel: self.next.channel_id,
-            receivable,
-            required,
-        }
-    }
-
-    fn take_from_user(&self, next: &mut State, amount: Amount) -> Result<(), Refusal> {
-        let refusal = Refusal::InsufficientFunds {
-            channel: next.channel_id,
-            available: next.user_balance,
-            required: amount,
-        };
-        next.user_balance = next.user_balance.checked_sub(amount).ok_or(refusal)?;
-        next.hub_balance = next.hub_balance.checked_add(amount).ok_or(refusal)?;
-        Ok(())
-    }
-
-    fn give_to_user(&self, next: &mut State, amount: Amount) -> Result<(), Refusal> {
-        let receivable = next.hub_balance.less(self.facts.reserve(next));
-        let refusal = self.over_capacity(receivable, amount);
-        if amount > receivable {
-            return Err(refusal);
-        }
-        next.hub_balance = next.hub_balance.checked_sub(amount).ok_or(refusal)?;
-        next.user_balance = next.user_balance.checked_add(amount).ok_or(refusal)?;
-        Ok(())
-    }
-
     fn seal(self, used: Version) -> Result<Successor, Refusal> {
         if used >= MAX_VERSION {
             return Err(Refusal::VersionsExhausted(self.base.channel_id));
