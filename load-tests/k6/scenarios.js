@@ -172,7 +172,7 @@ export function teardown(data) {
   drain.add(Date.now() - begun);
 
   begun = Date.now();
-  let run = only(201, api("POST", "/v1/reconciliation/runs", {})).json();
+  let run = only(202, api("POST", "/v1/reconciliation/runs", {})).json();
   while (run.status === "running") {
     sleep(0.2);
     run = only(200, api("GET", `/v1/reconciliation/runs/${run.id}`)).json();

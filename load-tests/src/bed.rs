@@ -164,6 +164,16 @@ impl Bed {
 
     /// Runs a reconciliation, which must find nothing, and returns how long it took.
     pub async fn reconcile(&self) -> anyhow::Result<Duration> {
+        Ok(self.reconcile_watched().await?.0)
+    }
+
+    /// The same, with the MiB by which account-service, which makes the run, grew meanwhile.
+    pub async fn reconcile_watched(&self) -> anyhow::Result<(Duration, f64)> {
+        let resident = || {
+            let all = self.processes.resident_mib();
+            all.get("account-service").copied().unwrap_or_default()
+        };
+        let (before, mut most) = (resident(), 0_f64);
         let begun = Instant::now();
         let mut run = self
             .system
@@ -173,10 +183,11 @@ impl Bed {
         while run.text("status") == "running" {
             ensure!(begun.elapsed() < RECONCILIATION, "{run:?} does not end");
             tokio::time::sleep(Duration::from_millis(50)).await;
+            most = most.max(resident() - before);
             run = self.system.get(&path).await?;
         }
         ensure!(run.text("status") == "clean", "reconciliation: {run:?}");
-        Ok(begun.elapsed())
+        Ok((begun.elapsed(), most))
     }
 
     /// One opening after the other.

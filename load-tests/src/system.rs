@@ -20,6 +20,8 @@ pub struct System {
     /// Removes the directory when it goes.
     temp: Option<TempDir>,
     env: HashMap<String, String>,
+    /// What the newest start printed.
+    started: String,
     http: reqwest::Client,
 }
 
@@ -78,6 +80,7 @@ impl System {
             dir,
             temp,
             env: HashMap::new(),
+            started: String::new(),
             http: reqwest::Client::builder()
                 .timeout(Duration::from_secs(30))
                 .no_proxy()
@@ -102,6 +105,7 @@ impl System {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
+        self.started = String::from_utf8_lossy(&output.stdout).into_owned();
         let text = std::fs::read_to_string(self.dir.join("dev.env"))?;
         self.env = text
             .lines()
@@ -109,6 +113,15 @@ impl System {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         Ok(())
+    }
+
+    /// Seconds that a process took to be ready at the newest start; nothing when it ran already.
+    pub fn ready_after_s(&self, name: &str) -> Option<f64> {
+        let ready = |line: &str| {
+            let rest = line.strip_prefix(name)?.trim().strip_prefix("ready (")?;
+            rest.strip_suffix(" s)")?.parse().ok()
+        };
+        self.started.lines().find_map(ready)
     }
 
     /// Stops everything; [`System::restart`] starts it again.

@@ -4,7 +4,6 @@ use super::Args;
 use crate::Bed;
 use crate::generator::{Load, Orders};
 use crate::{probe, store};
-use anyhow::ensure;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -81,15 +80,18 @@ pub async fn run(
     let after = Reading::take(bed).await?;
     let outcome = running.stop().await?;
     let done = outcome.done() * u64::from(items);
-    ensure!(done > 0, "nothing was done: {}", outcome.troubles());
     let seconds = (after.at - before.at).as_secs_f64();
     Ok(Round {
         per_second: done as f64 / seconds,
         p50_ms: outcome.latency.quantile_ms(0.5),
         p99_ms: outcome.latency.quantile_ms(0.99),
         max_ms: outcome.latency.max_ms(),
-        troubles: outcome.troubles(),
-        ..used(&before, &after, done)
+        troubles: if done == 0 {
+            format!("nothing was done {}", outcome.troubles())
+        } else {
+            outcome.troubles()
+        },
+        ..used(&before, &after, done.max(1))
     })
 }
 

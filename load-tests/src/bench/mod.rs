@@ -1,7 +1,9 @@
 //! The benchmarks: a peer, a plain double-entry ledger in the same server, and ours in turn.
 
+mod growth;
 mod machine;
 mod measure;
+mod micro;
 mod peer;
 mod report;
 mod scenarios;
@@ -14,6 +16,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 use stack::tools;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What to measure.
@@ -27,6 +30,12 @@ pub enum Scenario {
     Hot,
     /// Opening accounts, many at once and one by one (P5).
     Open,
+    /// Single transfers again and again while accounts and journal grow (P6); see --steps.
+    Growth,
+    /// SIGKILL, and how long until all is ready and fast again (P10); after the other scenarios.
+    Restart,
+    /// The parts of a batch by themselves, without any server.
+    Micro,
 }
 
 /// Measures the speed of the system beside a plain ledger in the same Postgres.
@@ -59,6 +68,15 @@ pub struct Args {
     /// Connections that send transfer batches or openings of many accounts.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub batch_connections: u32,
+    /// What growth goes through: numbers of accounts, each with a number of operations in the
+    /// journal to reach before it is measured.
+    #[arg(
+        long,
+        value_name = "ACCOUNTS[:OPERATIONS],...",
+        value_delimiter = ',',
+        default_value = "10000,1000000"
+    )]
+    pub steps: Vec<Step>,
     /// Transfer batches in which each item stands for itself, instead of all or none.
     #[arg(long)]
     pub independent: bool,
@@ -82,6 +100,33 @@ pub struct Args {
     pub unoptimised: bool,
 }
 
+/// A size of the system at which it is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Accounts.
+    pub accounts: u32,
+    /// Rows of the journal, at least.
+    pub operations: u64,
+}
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (accounts, operations) = text.split_once(':').unwrap_or((text, "0"));
+        let (accounts, operations) = (accounts.parse().ok(), operations.parse().ok());
+        let step = accounts
+            .zip(operations)
+            .filter(|(accounts, _)| *accounts >= 16);
+        let (accounts, operations) =
+            step.ok_or("write ACCOUNTS or ACCOUNTS:OPERATIONS, 16 accounts at least")?;
+        Ok(Self {
+            accounts,
+            operations,
+        })
+    }
+}
+
 impl Args {
     fn measured(&self) -> Duration {
         Duration::from_secs(self.seconds)
@@ -92,12 +137,18 @@ impl Args {
     }
 }
 
+/// Time spent on each part.
+const MICRO: Duration = Duration::from_millis(500);
+
 /// Runs the benchmarks and returns their results.
 pub async fn run(args: &Args) -> anyhow::Result<Report> {
     ensure!(
         !cfg!(debug_assertions) || args.unoptimised,
         "this build is not optimised: use cargo run --release, or say --unoptimised"
     );
+    if args.scenarios == [Scenario::Micro] {
+        return Report::of_micro(micro::run(MICRO)?, args);
+    }
     let default = || tools::workspace_root().join(".local/bench");
     let dir = args.dir.clone().unwrap_or_else(default);
     let parent = dir.parent().context("--dir needs a folder to lie in")?;
@@ -118,8 +169,17 @@ pub async fn run(args: &Args) -> anyhow::Result<Report> {
 async fn on(args: &Args, system: System) -> anyhow::Result<Report> {
     let mut bed = Bed::on(system).await?;
     let mut report = Report::begin(args, &bed).await?;
+    if args.scenarios.contains(&Scenario::Micro) {
+        report.micro(micro::run(MICRO)?);
+    }
+    if args.scenarios.contains(&Scenario::Growth) {
+        growth::run(args, &mut bed, &mut report).await?;
+    }
     bed.fill(args.accounts).await?;
     scenarios::all(args, &mut bed, &mut report).await?;
+    if args.scenarios.contains(&Scenario::Restart) {
+        scenarios::restart(args, &mut bed, &mut report).await?;
+    }
     report.finish(args, &bed).await?;
     Ok(report)
 }

@@ -34,6 +34,8 @@ pub struct Report {
     lines: Vec<(Line, Vec<Round>)>,
     about: Vec<(String, String)>,
     before: Counts,
+    /// A table of the parts of a batch.
+    parts: String,
 }
 
 impl Report {
@@ -73,7 +75,27 @@ impl Report {
             lines: Vec::new(),
             about: about.into(),
             before: store::counts(&bed.pool).await?,
+            parts: String::new(),
         })
+    }
+
+    /// The parts of a batch alone.
+    pub fn of_micro(parts: String, args: &Args) -> anyhow::Result<Self> {
+        let machine = machine::describe(&std::env::temp_dir());
+        let report = Self {
+            peer: Vec::new(),
+            lines: Vec::new(),
+            about: vec![("machine".to_owned(), machine)],
+            before: Counts::default(),
+            parts,
+        };
+        report.write(args)?;
+        Ok(report)
+    }
+
+    /// Adds the parts of a batch.
+    pub fn micro(&mut self, parts: String) {
+        self.parts = parts;
     }
 
     /// Adds a fact about the run.
@@ -121,14 +143,19 @@ impl Report {
                 format!("clean, {:.1} s", took.as_secs_f64()),
             );
         }
-        if let Some(out) = &args.out {
-            if let Some(parent) = out.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            std::fs::write(out.with_extension("md"), self.to_string())?;
-            let json = serde_json::to_string_pretty(&self.json())?;
-            std::fs::write(out.with_extension("json"), json)?;
+        self.write(args)
+    }
+
+    fn write(&self, args: &Args) -> anyhow::Result<()> {
+        let Some(out) = &args.out else {
+            return Ok(());
+        };
+        if let Some(parent) = out.parent() {
+            std::fs::create_dir_all(parent)?;
         }
+        std::fs::write(out.with_extension("md"), self.to_string())?;
+        let json = serde_json::to_string_pretty(&self.json())?;
+        std::fs::write(out.with_extension("json"), json)?;
         Ok(())
     }
 
@@ -349,6 +376,7 @@ mod tests {
             lines: Vec::new(),
             about: Vec::new(),
             before: Counts::default(),
+            parts: String::new(),
         };
         for per_second in [300.0, 400.0] {
             let round = Round {

@@ -6,8 +6,17 @@ use crate::Bed;
 use crate::generator::{AccountBatches, TransferBatches, Transfers};
 use crate::store;
 
+impl Scenario {
+    fn in_rounds(self) -> bool {
+        !matches!(self, Self::Growth | Self::Restart | Self::Micro)
+    }
+}
+
 /// Measures everything asked for.
 pub async fn all(args: &Args, bed: &mut Bed, report: &mut Report) -> anyhow::Result<()> {
+    if !args.scenarios.iter().any(|scenario| scenario.in_rounds()) {
+        return Ok(());
+    }
     if args.peer_seconds > 0 {
         let url = bed.system.env("DATABASE_URL");
         store::make_peer(url, i64::from(args.accounts)).await?;
@@ -16,7 +25,7 @@ pub async fn all(args: &Args, bed: &mut Bed, report: &mut Report) -> anyhow::Res
         if args.peer_seconds > 0 {
             peer_round(args, bed, report).await?;
         }
-        for scenario in &args.scenarios {
+        for scenario in args.scenarios.iter().filter(|one| one.in_rounds()) {
             eprintln!("round {round} of {}: {scenario:?}", args.rounds);
             one(args, bed, report, *scenario, round).await?;
         }
@@ -101,6 +110,40 @@ async fn one(
             let found = measure::run(args, bed, load, bed.openings(), 1).await?;
             report.add(Line::of("P5", what), found);
         }
+        // These go through rounds of their own, or need none.
+        Scenario::Growth | Scenario::Restart | Scenario::Micro => {}
+    }
+    Ok(())
+}
+
+/// SIGKILL to account-service and hub, and how long each takes to be ready; then the load at once,
+/// with nothing remembered.
+pub async fn restart(args: &Args, bed: &mut Bed, report: &mut Report) -> anyhow::Result<()> {
+    for round in 1..=args.rounds {
+        for process in ["account-service", "hub-mint"] {
+            bed.system.kill9(process)?;
+        }
+        bed.restart().await?;
+        let took = |process| bed.system.ready_after_s(process).unwrap_or(f64::NAN);
+        let times = format!(
+            "hub {:.1} s, account-service {:.1} s, with {} channels",
+            took("hub-mint"),
+            took("account-service"),
+            store::counts(&bed.pool).await?.channels
+        );
+        report.note("ready after SIGKILL and restart", times);
+        let cold = Args {
+            warm: 0,
+            ..args.clone()
+        };
+        let orders = Transfers::uniform(&bed.accounts, u64::from(1_000 + round));
+        let load = bed.load(args.connections)?;
+        let what = format!(
+            "single transfers, the first {} s after a restart",
+            args.seconds
+        );
+        let found = measure::run(&cold, bed, load, orders, 1).await?;
+        report.add(Line::of("P10", what), found);
     }
     Ok(())
 }
