@@ -1,6 +1,6 @@
 # The commands of a working day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status doctor test fmt lint newcomer
+.PHONY: help up down reset status doctor test bench load fmt lint newcomer
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 STACK := $(TARGET)/release/stack
@@ -34,6 +34,14 @@ test: ## every test, on servers of their own
 	test -d load-tests/foreign/node_modules || npm ci --prefix load-tests/foreign
 	cargo build --workspace
 	cargo test --workspace; status=$$?; $(TARGET)/debug/stack test-down; exit $$status
+
+bench: ## measure beside a plain ledger in the same Postgres (SCENARIOS=..., ARGS=...)
+	cargo build --release --workspace
+	$(TARGET)/release/bench $(or $(SCENARIOS),single batch hot open restart micro) --out .local/bench-results $(ARGS)
+
+load: ## run a load scenario against a system of its own (SCENARIO=steady)
+	cargo build --release --workspace
+	$(TARGET)/release/load $(or $(SCENARIO),steady) $(ARGS)
 
 fmt: ## format the Rust sources
 	cargo fmt --all
