@@ -8,6 +8,7 @@
 //! * [`trade`]: orders with their meters, chequebooks with their cheques;
 //! * [`merkle`]: the tree that lets one signature cover a batch of states;
 //! * [`fold`]: the machine: operations in, new states or a [`Refusal`] out;
+//! * [`party`]: either side of one channel: messages in, effects out;
 //! * [`rules`]: what must hold before either side signs, checked independently of the machine;
 //! * [`settlement`]: who gets what when an epoch ends, as the contract computes it;
 //! * [`dispute`]: what the contract does with a channel, as pure transitions;
@@ -22,6 +23,7 @@ pub mod fold;
 pub mod lock;
 pub mod merkle;
 pub mod operation;
+pub mod party;
 pub mod proof;
 pub mod rules;
 pub mod settlement;
