@@ -8,7 +8,7 @@ use crate::twin::{OPERATOR, Setting, Step, Twin};
 use hub_core::dispute::WithdrawOrder;
 use hub_core::lock::Lock;
 use hub_core::settlement::FundingMode;
-use hub_core::{Address, Amount, ChannelParams, Hash32, State, keccak256};
+use hub_core::{Amount, ChannelParams, Hash32, State, keccak256};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;

@@ -298,7 +298,30 @@ impl Twin {
             self.compare_balance(who)?;
         }
         let found = self.chain.supply();
-        same("supply", self.supply, found)
+        same("supply", self.supply, found)?;
+        let held = self.chain.balance(self.chain.channels);
+        same("c01: tokens behind the books", self.books(), held)
+    }
+
+    /// Tokens that the contract must hold by the model's books; a mint hub's funds are none.
+    fn books(&self) -> u128 {
+        let is_vault = self.hub.mode == FundingMode::Vault;
+        let ended = self
+            .channels
+            .iter()
+            .flat_map(|channel| channel.ended.values());
+        let waiting = ended.map(|ended| {
+            let late = ended.delayed.map_or(0, |late| late.amount.units());
+            let reserve = ended.locks.map_or(0, |list| list.reserve.units());
+            ended.stray.units() + if is_vault { late + reserve } else { 0 }
+        });
+        let collateral = self
+            .channels
+            .iter()
+            .map(|channel| channel.collateral.units());
+        let bonds = self.hub.bond.units() + self.meddler.bond.units();
+        let vault = if is_vault { self.hub.funds.units() } else { 0 };
+        bonds + vault + waiting.sum::<u128>() + collateral.sum::<u128>()
     }
 
     fn compare_balance(&mut self, who: Address) -> Result<(), String> {

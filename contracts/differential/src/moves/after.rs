@@ -157,13 +157,14 @@ impl Twin {
             ]),
         ];
         let shown = ShownCheque {
+            place,
             book: book.id(),
             beneficiary: cheque.beneficiary,
             cumulative: cheque.cumulative,
             is_signed,
         };
         let cashed = self.model(at, |hub, channel, registry| {
-            channel.cash_cheque(hub, epoch, locks, place, &shown, registry)
+            channel.cash_cheque(hub, epoch, locks, &shown, registry)
         });
         let sender = self.keys.stranger.address();
         let answer = self.chain.call(sender, "cashCheque", &arguments);

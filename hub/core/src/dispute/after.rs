@@ -88,7 +88,6 @@ impl Channel {
         hub: &mut Hub,
         epoch: Epoch,
         locks: &[Lock],
-        place: usize,
         cheque: &ShownCheque,
         registry: &mut Registry,
     ) -> Result<(Vec<Lock>, Payment), Refusal> {
@@ -100,7 +99,7 @@ impl Channel {
             return Err(Refusal::ZeroAddress);
         }
         let mut rest = locks.to_vec();
-        let lock = rest.get_mut(place).ok_or(Refusal::NoSuchLock)?;
+        let lock = rest.get_mut(cheque.place).ok_or(Refusal::NoSuchLock)?;
         if lock.kind != LockKind::Cover || lock.condition != cheque.book {
             return Err(Refusal::WrongCondition {
                 expected: lock.condition,

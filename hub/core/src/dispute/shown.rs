@@ -116,6 +116,8 @@ pub enum Evidence {
 /// A cheque as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownCheque {
+    /// Place of the cover lock in the list.
+    pub place: usize,
     /// `hashStruct` of the book.
     pub book: Hash32,
     /// Who is paid.

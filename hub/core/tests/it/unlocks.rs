@@ -148,12 +148,13 @@ impl Case {
             let mut cashed = Amount::ZERO;
             if lock.kind == LockKind::Cover && self.shown[place] != 0 {
                 let cheque = ShownCheque {
+                    place,
                     book: lock.condition,
                     beneficiary: beneficiary(place),
                     cumulative: Amount::new(u128::from(self.shown[place])),
                     is_signed: true,
                 };
-                match channel.cash_cheque(&mut hub, 0, &locks, place, &cheque, &mut registry) {
+                match channel.cash_cheque(&mut hub, 0, &locks, &cheque, &mut registry) {
                     Ok((rest, payment)) => (locks, cashed) = (rest, payment.amount),
                     Err(refusal) => assert_eq!(refusal, Refusal::NothingToPay),
                 }
