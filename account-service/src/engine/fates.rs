@@ -5,8 +5,8 @@ use super::{import, limits};
 use crate::store::batches::{self, StoredFate};
 use crate::store::hubs_write;
 use hub_client::{BatchMark, Fate, FatesRequest, FundingMode, Hello, HubError, JournalEntry};
-use hub_core::Hash32;
-use std::collections::HashMap;
+use hub_core::{ChannelId, Hash32};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,6 +17,9 @@ const JOURNAL_PAGE: u32 = 1_000;
 const UNHANDED_PAGE: i64 = 4_096;
 /// Batches compared below the newest one: minutes of work, more than a failover can lose.
 const LOOK_BACK: u64 = 10_000;
+/// Pages of lost batches whose channels are named, and channels named: enough to begin with.
+const LOST_PAGES: usize = 64;
+const LOST_NAMED: usize = 20;
 /// How often the hub's journal is compared with ours.
 const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -148,6 +151,7 @@ async fn check_not_behind(lane: &Lane, hub_newest: u64) -> Result<(), FateError>
     let (newest, _) = batches::newest(&lane.pool, lane.terms.hub_id).await?;
     // Newer batches may lie above a hole.
     let mut after = newest.saturating_sub(LOOK_BACK);
+    let mut lost = BTreeSet::new();
     while after < hub_newest {
         let page = lane.client.journal(after, JOURNAL_PAGE).await?;
         let Some(last) = page.last() else { break };
@@ -157,15 +161,55 @@ async fn check_not_behind(lane: &Lane, hub_newest: u64) -> Result<(), FateError>
             .filter(|entry| matches!(entry.fate, Some(Fate::Committed { .. })));
         let ids: Vec<_> = committed.map(|entry| entry.batch_id).collect();
         let here = batches::read(&lane.pool, lane.terms.hub_id, &ids).await?;
-        if here.len() < ids.len() {
-            let why = format!(
-                "the hub holds our signature on batches up to {after} that this database \
-                 doesn't have; restore a newer backup, or import the states"
-            );
-            fence(lane, why).await;
-        }
+        let here: HashSet<_> = here.into_iter().map(|(id, _)| id).collect();
+        lost.extend(ids.into_iter().filter(|id| !here.contains(id)));
+    }
+    if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
+        // Without the names the fence is as needed.
+        let channels = channels_of(lane, &lost).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the channels of lost batches can't be named");
+            BTreeSet::new()
+        });
+        let why = format!(
+            "the hub holds our signature on {} batches ({first} to {last}) that this database \
+             doesn't have; restore a newer backup, or import the states. Channels: {}",
+            lost.len(),
+            named(&channels)
+        );
+        fence(lane, why).await;
     }
     Ok(())
+}
+
+/// The channels in these batches, as the hub has them, of the first few pages.
+async fn channels_of(lane: &Lane, lost: &BTreeSet<u64>) -> Result<BTreeSet<ChannelId>, FateError> {
+    let mut channels = BTreeSet::new();
+    let mut after = lost.first().map_or(0, |first| first - 1);
+    for _ in 0..LOST_PAGES {
+        let page = lane.client.attestations(lane.terms.hub, after).await?;
+        after = page.last;
+        for batch in page.batches.iter().filter(|b| lost.contains(&b.batch_id)) {
+            let states = batch.states();
+            let states = states.map_err(|error| HubError::Unknown(error.to_string()))?;
+            channels.extend(states.iter().map(|state| state.channel_id));
+        }
+        if !page.more {
+            break;
+        }
+    }
+    Ok(channels)
+}
+
+fn named(channels: &BTreeSet<ChannelId>) -> String {
+    let names: Vec<_> = channels
+        .iter()
+        .take(LOST_NAMED)
+        .map(ChannelId::to_string)
+        .collect();
+    match channels.len().saturating_sub(LOST_NAMED) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
 }
 
 /// Hands fates over, soon after they are known and again until the hub has them; compares the

@@ -116,3 +116,80 @@ async fn a_fence_holds_for_every_replica_and_over_restarts_until_an_operator_lif
     assert!(metrics.contains("chub_restore_fence 0"), "{metrics}");
     after.stop().await;
 }
+
+const TABLES: [&str; 9] = [
+    "hubs",
+    "accounts",
+    "heads",
+    "channel_facts",
+    "operations",
+    "batches",
+    "withdrawals",
+    "deposits",
+    "outbox",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_database_that_was_set_back_signs_nothing_and_names_what_is_gone() {
+    let (mut one, hub) = Server::with_hub(|_| {}).await;
+    let mut accounts = Vec::new();
+    for _ in 0..3 {
+        accounts.push(one.account(&one.admin, "100").await);
+    }
+    let [a, b, c] = &accounts[..] else {
+        panic!("three accounts");
+    };
+    one.bed.sql("CREATE SCHEMA backup").await.unwrap();
+    for table in TABLES {
+        let copy = format!("CREATE TABLE backup.{table} AS TABLE account.{table}");
+        one.bed.sql(&copy).await.unwrap();
+    }
+    let body = transfer(a, b, "30");
+    let request = one.request(Method::POST, "/v1/transfers");
+    let request = request.header("Idempotency-Key", "lost").json(&body);
+    let lost = one.send(request).await.ok(201);
+    let admin = one.admin.clone();
+    one.finish().await;
+    for table in TABLES {
+        let restore = format!("INSERT INTO account.{table} SELECT * FROM backup.{table}");
+        one.bed
+            .sql(&format!("DELETE FROM account.{table}"))
+            .await
+            .unwrap();
+        one.bed.sql(&restore).await.unwrap();
+    }
+
+    let after = one.replica(&hub).await;
+    let why = until_fenced(&after).await;
+    let entries = lost["entries"].as_array().unwrap();
+    for entry in entries {
+        let channel = entry["channel_id"].as_str().unwrap();
+        assert!(why.contains(channel), "{channel} in {why}");
+    }
+    let untouched = crate::chain::channel(&after, c).await.to_string();
+    assert!(!why.contains(&untouched), "{untouched} in {why}");
+    all_refused(&after, &admin, a, b).await;
+    // The acknowledged transfer is not done a second time in silence.
+    let request = after.request_as(&admin, Method::POST, "/v1/transfers");
+    let request = request.header("Idempotency-Key", "lost").json(&body);
+    after.send(request).await.is(503, "RESTORE_FENCE");
+
+    // Lifted although nothing was mended, it is up again before anything was signed.
+    lift(&after, true).await.unwrap();
+    let begun = std::time::Instant::now();
+    loop {
+        let stored: Option<String> = sqlx::query_scalar("SELECT fence FROM account.hubs")
+            .fetch_one(&after.pool)
+            .await
+            .unwrap();
+        if stored.is_some() {
+            break;
+        }
+        let body = transfer(c, a, "1");
+        let answer = after.post_as(&admin, "/v1/transfers", &body).await;
+        answer.is(503, "RESTORE_FENCE");
+        assert!(begun.elapsed() < PATIENCE, "the fence is not up again");
+    }
+    all_refused(&after, &admin, a, b).await;
+    after.stop().await;
+}
