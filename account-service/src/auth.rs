@@ -123,7 +123,7 @@ impl Keys {
         let now = OffsetDateTime::now_utc();
         let key = match self.remembered(&hash, now) {
             Some(key) => key,
-            None => self.read(hash, now).await?.ok_or_else(invalid)?,
+            None => Box::pin(self.read(hash, now)).await?.ok_or_else(invalid)?,
         };
         if key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now) {
             return Err(invalid());

@@ -59,7 +59,7 @@ impl Call {
             return Err(Problem::with(Code::ScopeMissing, detail));
         }
         if let Some(limit) = caller.rate_limit {
-            let standing = self.app.limits.take(caller.key_id, limit).await;
+            let standing = Box::pin(self.app.limits.take(caller.key_id, limit)).await;
             let extra = ExtraHeaders(standing.headers());
             self.request.extensions_mut().insert(extra);
             if let Some(problem) = standing.refusal() {

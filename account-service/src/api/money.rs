@@ -147,7 +147,8 @@ pub async fn post(
     request: Request,
     render: impl AsyncFnOnce(&Posted) -> Result<Rendered, Problem>,
 ) -> Answer {
-    match call.app.engine.submit(request).await {
+    // Apart, so that the layers around a handler don't move the engine's part with it.
+    match Box::pin(call.app.engine.submit(request)).await {
         Outcome::Done {
             operation,
             replayed,

@@ -9,6 +9,7 @@ use super::{Answer, body};
 use crate::engine::{Outcome, Request, Route};
 use crate::ids::IdKind;
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::store::journal::KeyId;
 use crate::store::operations_read;
 use actix_web::http::StatusCode;
 use hub_core::sha256;
@@ -142,10 +143,9 @@ pub async fn check_same_body(call: &Call, intake: &Intake, items: usize) -> Resu
         return Ok(());
     }
     let keys: Vec<_> = (0..items.min(COMPARED))
-        .map(|at| intake.item_key(at))
+        .map(|at| KeyId::new(intake.caller.owner, intake.route, &intake.item_key(at)))
         .collect();
-    let (owner, route) = (intake.caller.owner, intake.route as i16);
-    let hashes = operations_read::request_hashes(&call.app.pool, owner, route, &keys).await?;
+    let hashes = operations_read::request_hashes(&call.app.pool, &keys).await?;
     if hashes.iter().any(|hash| hash != &intake.request_hash.0) {
         return Err(Problem::new(Code::IdempotencyMismatch));
     }

@@ -255,7 +255,7 @@ async fn learn(
     }
     let keys: Vec<_> = jobs()
         .filter(|job| job.resumes.is_none())
-        .map(|job| &job.key)
+        .map(|job| job.key)
         .collect();
     known.keys = store::journal::find_keys(&lane.pool, &keys).await?;
     let resumed: Vec<_> = jobs().filter_map(|job| job.resumes).collect();
@@ -263,13 +263,13 @@ async fn learn(
         let waiting = store::journal::still_pending(&lane.pool, &resumed).await?;
         known.waiting = waiting.into_iter().collect();
     }
-    let (owners, refs): (Vec<_>, Vec<_>) = jobs()
+    let refs: Vec<_> = jobs()
         .filter(|job| job.resumes.is_none())
-        .filter_map(|job| Some((job.request.owner, job.request.client_ref.as_deref()?)))
-        .unzip();
+        .filter_map(Job::reference)
+        .collect();
     if !refs.is_empty() {
-        let used = store::journal::used_client_refs(&lane.pool, &owners, &refs).await?;
-        known.client_refs = used.into_iter().collect();
+        let used = store::journal::used_keys(&lane.pool, &refs).await?;
+        known.client_refs = used.into_iter().map(|(key, _)| key).collect();
     }
     let (owners, ids): (Vec<_>, Vec<_>) = jobs()
         .filter_map(|job| match &job.request.order {

@@ -3,13 +3,15 @@
 //! No I/O: everything read from the database comes in, everything to write goes out.
 
 use super::job::{Group, Job};
-use super::{closing, refusals};
 use super::types::{Order, Outcome, Refused, RetryReason};
+use super::{closing, refusals};
 use crate::store::heads::{ChannelStatus, Head};
 use crate::store::journal::{Existing, ExistingResult, KeyId};
 use hub_core::fold::{LegOutcome, Successor};
 use hub_core::types::LegKind;
-use hub_core::{Action, Amount, ChannelId, Domain, Facts, Fold, Operation, OperationId, Refusal, Version};
+use hub_core::{
+    Action, Amount, ChannelId, Domain, Facts, Fold, Operation, OperationId, Refusal, Version,
+};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -25,7 +27,7 @@ pub(crate) struct Known {
     /// Keys that were used before.
     pub keys: HashMap<KeyId, Existing>,
     /// Client references that were used before.
-    pub client_refs: HashSet<(Uuid, String)>,
+    pub client_refs: HashSet<KeyId>,
     /// External ids that are taken.
     pub external_ids: HashSet<(Uuid, String)>,
     /// Highest version the hub said is used, where it lies above the head's.
@@ -82,7 +84,7 @@ struct Decider<'a> {
     headroom: Option<Amount>,
     fold: Fold,
     keys: HashSet<KeyId>,
-    client_refs: HashSet<(Uuid, String)>,
+    client_refs: HashSet<KeyId>,
     external_ids: HashSet<(Uuid, String)>,
     operations: Vec<Operation>,
 }
@@ -112,7 +114,10 @@ pub(crate) fn decide(
     let decisions = groups.iter().map(|group| decider.group(group)).collect();
     // Versions go on growing in the next epoch, so that a channel's history has one order.
     let floor = |channel: &ChannelId| {
-        let before = known.heads.get(channel).map_or(0, |head| head.state.version);
+        let before = known
+            .heads
+            .get(channel)
+            .map_or(0, |head| head.state.version);
         let used = known.floors.get(channel).copied().unwrap_or(0);
         before.max(used)
     };
@@ -158,7 +163,7 @@ impl Decider<'_> {
                 (self.fold, _, self.headroom, self.client_refs, keys) = before;
                 self.operations.truncate(before.1);
                 self.keys = keys;
-                self.keys.insert(job.key.clone());
+                self.keys.insert(job.key);
                 return alone(group.jobs.len(), at, decision);
             }
             decisions.push(decision);
@@ -175,7 +180,7 @@ impl Decider<'_> {
         {
             return Decision::Answered(replay(job, existing));
         }
-        if !self.keys.insert(job.key.clone()) {
+        if !self.keys.insert(job.key) {
             // The first is not committed yet; once it is, its hash tells same from other.
             return Decision::Answered(Outcome::Retry(RetryReason::InFlight));
         }
@@ -254,13 +259,11 @@ impl Decider<'_> {
     }
 
     fn check_uniqueness(&self, job: &Job) -> Result<(), Refused> {
-        if let Some(client_ref) = &job.request.client_ref
+        if let Some(id) = job.reference()
             && job.resumes.is_none()
+            && (self.client_refs.contains(&id) || self.known.client_refs.contains(&id))
         {
-            let id = (job.request.owner, client_ref.clone());
-            if self.client_refs.contains(&id) || self.known.client_refs.contains(&id) {
-                return Err(refusals::duplicate_client_ref());
-            }
+            return Err(refusals::duplicate_client_ref());
         }
         if let Some(id) = external_id(job)
             && (self.external_ids.contains(&id) || self.known.external_ids.contains(&id))
@@ -271,10 +274,7 @@ impl Decider<'_> {
     }
 
     fn claim(&mut self, job: &Job) {
-        if let Some(client_ref) = &job.request.client_ref {
-            self.client_refs
-                .insert((job.request.owner, client_ref.clone()));
-        }
+        self.client_refs.extend(job.reference());
         self.external_ids.extend(external_id(job));
     }
 

@@ -231,13 +231,13 @@ fn a_key_is_answered_as_before_and_refused_with_another_body() {
     };
     known
         .keys
-        .insert(job.key.clone(), existing(job.request.request_hash));
+        .insert(job.key, existing(job.request.request_hash));
     let groups = groups(vec![job.clone()], false);
     assert_eq!(
         codes(&plan(&groups, &known, &Verdicts::default())),
         ["answered"]
     );
-    known.keys.insert(job.key.clone(), existing(Hash32::ZERO));
+    known.keys.insert(job.key, existing(Hash32::ZERO));
     assert_eq!(
         codes(&plan(&groups, &known, &Verdicts::default())),
         ["mismatch"]
@@ -250,7 +250,7 @@ fn a_refused_atomic_group_is_refused_again_by_the_job_that_refused_it() {
     let mut known = known(&[(1, 100), (2, 0)]);
     let refusal = super::refusals::same_account();
     known.keys.insert(
-        jobs[1].key.clone(),
+        jobs[1].key,
         Existing {
             request_hash: jobs[1].request.request_hash,
             result: ExistingResult::Refused(refusal),

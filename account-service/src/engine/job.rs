@@ -23,6 +23,12 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// What keeps its client reference from being used twice.
+    pub fn reference(&self) -> Option<KeyId> {
+        let client_ref = self.request.client_ref.as_deref()?;
+        Some(KeyId::of_reference(self.request.owner, client_ref))
+    }
+
     /// The id the operation has in the journal and towards the hub.
     pub fn operation_id(&self) -> Uuid {
         self.resumes.unwrap_or(self.request.id)

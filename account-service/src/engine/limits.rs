@@ -9,6 +9,10 @@ pub const BATCH_MAX: usize = 2_048;
 /// being decided; a fourth would only make the others smaller.
 pub const OVERLAPPING_BATCHES: usize = 3;
 
+/// How long requests may wait for others while a batch runs: less than a commit takes. When none
+/// runs, nothing waits.
+pub const LINGER: Duration = Duration::from_millis(4);
+
 /// Groups taken from the queue and not yet started: two full batches, so that a hot channel
 /// doesn't hide work on others.
 pub const WAITING_GROUPS: usize = 2 * BATCH_MAX;

@@ -200,7 +200,7 @@ impl Engine {
             jobs.push(job);
         }
         if jobs.iter().any(|job| job.request.dry_run) {
-            return dry_run::run(self, &jobs, atomic).await;
+            return Box::pin(dry_run::run(self, &jobs, atomic)).await;
         }
         let result = self.enqueue(jobs, atomic).await;
         drop(keys);
@@ -363,7 +363,8 @@ impl Engine {
         if known.is_some() {
             return Ok(known);
         }
-        let found = directory::load(self.pool(), &[id])
+        // Apart: the few look-ups that miss don't make every request's future larger.
+        let found = Box::pin(directory::load(self.pool(), &[id]))
             .await?
             .pop()
             .map(Arc::new);

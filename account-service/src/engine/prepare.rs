@@ -79,9 +79,9 @@ impl Engine {
                 amount,
                 to,
             } => self.withdraw(&request, *account, *amount, *to).await?,
-            Order::Refund { withdrawal } => self.refund(*withdrawal).await?,
+            Order::Refund { withdrawal } => Box::pin(self.refund(*withdrawal)).await?,
             Order::Reopen(ended) => self.reopen(ended.account).await?,
-            Order::Deposit { deposit } => self.deposit(*deposit).await?,
+            Order::Deposit { deposit } => Box::pin(self.deposit(*deposit)).await?,
         };
         Ok(Job {
             key: KeyId::new(request.owner, request.route, &request.key),

@@ -1,17 +1,17 @@
 //! What a decided batch writes, in one transaction.
 
 use super::attempt::{Prepared, decided};
+use super::closing;
 use super::decide::{Decision, sides};
 use super::job::{Group, Job};
 use super::lane::Lane;
-use super::closing;
 use super::types::Order;
 use crate::store::closing::{Ended, Reopening};
-use crate::store::{self, RowCount};
 use crate::store::directory::{self, Account};
 use crate::store::heads::{self, Advance, NewHead};
 use crate::store::journal::{self, NewRow, RowLeg};
 use crate::store::settlement::{self, NewWithdrawal};
+use crate::store::{self, RowCount};
 use chain_messages::{Command, topology};
 use hub_core::fold::LegOutcome;
 use hub_core::{Action, Amount, ChannelId};
@@ -225,7 +225,10 @@ fn row(job: &Job, outcome: i16, extra: Option<serde_json::Value>) -> NewRow {
         id: job.operation_id(),
         kind: job.kind,
         outcome,
-        key: job.key.clone(),
+        key: job.key,
+        owner: job.request.owner,
+        route: job.request.route as i16,
+        idem_key: job.request.key.clone(),
         request_hash: job.request.request_hash,
         payer: job.payer.as_ref().map(|account| account.id),
         payee: job.payee.as_ref().map(|account| account.id),
@@ -273,6 +276,10 @@ pub(crate) async fn write(
         RowCount::check("insert heads", write.new_heads.len(), heads)?;
     }
     if !write.rows.is_empty() {
+        let references = write.rows.iter().filter(|row| row.client_ref.is_some());
+        let wanted = write.rows.len() + references.count();
+        let keys = journal::claim_keys(connection, &write.rows).await?;
+        RowCount::check("claim keys", wanted, keys)?;
         let rows = journal::insert(connection, hub_id, batch, now, &write.rows).await?;
         RowCount::check("insert operations", write.rows.len(), rows)?;
     }

@@ -1,7 +1,7 @@
 //! `account.operations`: idempotency record, journal and answer of every money request in one row.
 
 use crate::engine::{Entry, Kind, OperationOutcome, Posted, Refused, Route};
-use hub_core::{Amount, Hash32, State, Typed, encoding};
+use hub_core::{Amount, Hash32, State, Typed, encoding, sha256};
 use runtime::pg::{PgAmount, PgHash};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -10,25 +10,32 @@ use std::collections::HashMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The scope in which a request has exactly one effect.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct KeyId {
-    /// Owner of the API key.
-    pub owner: Uuid,
-    /// The route's stored number.
-    pub route: i16,
-    /// The idempotency key.
-    pub key: String,
-}
+/// What is used at most once: the first 16 bytes of SHA-256 over owner, route and idempotency key,
+/// or over owner, a zero and the caller's reference. Two that collide by intent are one owner's
+/// own, and get a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(Uuid);
 
 impl KeyId {
-    /// Of a request.
+    /// The scope in which a request has exactly one effect.
     pub fn new(owner: Uuid, route: Route, key: &str) -> Self {
-        Self {
-            owner,
-            route: route as i16,
-            key: key.to_owned(),
-        }
+        Self::of(owner, route as i16, key)
+    }
+
+    /// The scope in which a caller's reference is used once.
+    pub fn of_reference(owner: Uuid, client_ref: &str) -> Self {
+        Self::of(owner, 0, client_ref)
+    }
+
+    fn of(owner: Uuid, route: i16, text: &str) -> Self {
+        let mut bytes = Vec::with_capacity(18 + text.len());
+        bytes.extend_from_slice(owner.as_bytes());
+        bytes.extend_from_slice(&route.to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+        let hash = sha256(&bytes);
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.0[..16]);
+        Self(Uuid::from_bytes(first))
     }
 }
 
@@ -54,7 +61,7 @@ pub enum ExistingResult {
 macro_rules! select_operations {
     ($tail:literal) => {
         concat!(
-            "SELECT o.owner, o.route, o.idem_key, o.request_hash, o.id, o.kind, o.outcome, o.hub_id,
+            "SELECT o.request_hash, o.id, o.kind, o.outcome, o.hub_id,
                 o.amount, o.payer, o.payee, o.payer_version, o.payee_version, o.payer_balance,
                 o.payee_balance, o.payer_leaf, o.payee_leaf, o.batch, o.client_ref, o.extra,
                 o.created_at,
@@ -70,46 +77,55 @@ pub(crate) use select_operations;
 const _: () = assert!(encoding::STATE_LEN == 214);
 
 /// The requests among these keys that were answered before.
-pub async fn find_keys(pool: &PgPool, keys: &[&KeyId]) -> sqlx::Result<HashMap<KeyId, Existing>> {
-    let owners: Vec<_> = keys.iter().map(|k| k.owner).collect();
-    let routes: Vec<_> = keys.iter().map(|k| k.route).collect();
-    let texts: Vec<_> = keys.iter().map(|k| k.key.as_str()).collect();
-    let rows = sqlx::query(select_operations!(
-        "JOIN unnest($1::uuid[], $2::smallint[], $3::text[]) AS w(owner, route, idem_key)
-            ON o.owner = w.owner AND o.route = w.route AND o.idem_key = w.idem_key"
-    ))
-    .bind(owners)
-    .bind(routes)
-    .bind(texts)
-    .fetch_all(pool)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let key = KeyId {
-                owner: row.try_get("owner")?,
-                route: row.try_get("route")?,
-                key: row.try_get("idem_key")?,
-            };
-            Ok((key, existing_of(row)?))
-        })
-        .collect()
+pub async fn find_keys(pool: &PgPool, keys: &[KeyId]) -> sqlx::Result<HashMap<KeyId, Existing>> {
+    let used = used_keys(pool, keys).await?;
+    if used.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<_> = used.iter().map(|(_, operation)| *operation).collect();
+    let rows = sqlx::query(select_operations!("WHERE o.id = ANY($1)"))
+        .bind(ids)
+        .fetch_all(pool)
+        .await?;
+    let mut existing = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        existing.insert(row.try_get::<Uuid, _>("id")?, existing_of(row)?);
+    }
+    let found = |(key, operation)| Some((key, existing.get(&operation)?.clone()));
+    Ok(used.into_iter().filter_map(found).collect())
 }
 
-/// Which of these (owner, client reference) pairs are used.
-pub async fn used_client_refs(
-    pool: &PgPool,
-    owners: &[Uuid],
-    refs: &[&str],
-) -> sqlx::Result<Vec<(Uuid, String)>> {
-    sqlx::query_as(
-        "SELECT o.owner, o.client_ref FROM account.operations o
-         JOIN unnest($1::uuid[], $2::text[]) AS w(owner, client_ref)
-            ON o.owner = w.owner AND o.client_ref = w.client_ref",
+/// Of these keys, the used ones, each with its operation.
+pub async fn used_keys(pool: &PgPool, keys: &[KeyId]) -> sqlx::Result<Vec<(KeyId, Uuid)>> {
+    let keys: Vec<_> = keys.iter().map(|key| key.0).collect();
+    let rows: Vec<(Uuid, Uuid)> =
+        sqlx::query_as("SELECT key, operation FROM account.operation_keys WHERE key = ANY($1)")
+            .bind(keys)
+            .fetch_all(pool)
+            .await?;
+    Ok(rows.into_iter().map(|(key, id)| (KeyId(key), id)).collect())
+}
+
+/// Takes the idempotency keys and references of these rows, in the order of the keys, so that two
+/// replicas never wait for each other. Fails when one is used. Returns how many there were.
+pub async fn claim_keys(connection: &mut PgConnection, rows: &[NewRow]) -> sqlx::Result<u64> {
+    let mut keys: Vec<_> = rows.iter().map(|row| (row.key, row.id)).collect();
+    keys.extend(rows.iter().filter_map(|row| {
+        let client_ref = row.client_ref.as_deref()?;
+        Some((KeyId::of_reference(row.owner, client_ref), row.id))
+    }));
+    keys.sort_unstable();
+    let (keys, operations): (Vec<_>, Vec<_>) =
+        keys.into_iter().map(|(key, id)| (key.0, id)).unzip();
+    let done = sqlx::query(
+        "INSERT INTO account.operation_keys (key, operation)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[])",
     )
-    .bind(owners)
-    .bind(refs)
-    .fetch_all(pool)
-    .await
+    .bind(keys)
+    .bind(operations)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 fn existing_of(row: &PgRow) -> sqlx::Result<Existing> {
@@ -212,6 +228,12 @@ pub struct NewRow {
     pub outcome: i16,
     /// Idempotency scope.
     pub key: KeyId,
+    /// Owner of the API key.
+    pub owner: Uuid,
+    /// The route's stored number.
+    pub route: i16,
+    /// The idempotency key.
+    pub idem_key: String,
     /// Hash of the request's body.
     pub request_hash: Hash32,
     /// The account that pays.
@@ -287,9 +309,9 @@ pub async fn insert(
     .bind(rows.iter().map(|r| r.id).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.kind as i16).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.outcome).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.key.owner).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.key.route).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.key.key.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.owner).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.route).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.idem_key.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| PgHash(r.request_hash)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.payer).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.payee).collect::<Vec<_>>())

@@ -1,6 +1,6 @@
 //! `account.operations` as callers read them: one by id or reference, and entries of accounts.
 
-use super::journal::{kind_of, posted_of, select_operations};
+use super::journal::{KeyId, kind_of, posted_of, select_operations, used_keys};
 use crate::engine::{Kind, Posted};
 use hub_core::encoding::{STATE_LEN, decode_state};
 use hub_core::{Amount, Hash32, Typed as _, Version};
@@ -49,21 +49,16 @@ pub async fn get(
 }
 
 /// Of these keys, the hashes of the requests they were used for.
-pub async fn request_hashes(
-    pool: &PgPool,
-    owner: Uuid,
-    route: i16,
-    keys: &[String],
-) -> sqlx::Result<Vec<Vec<u8>>> {
-    sqlx::query_scalar(
-        "SELECT request_hash FROM account.operations
-         WHERE owner = $1 AND route = $2 AND idem_key = ANY($3)",
-    )
-    .bind(owner)
-    .bind(route)
-    .bind(keys)
-    .fetch_all(pool)
-    .await
+pub async fn request_hashes(pool: &PgPool, keys: &[KeyId]) -> sqlx::Result<Vec<Vec<u8>>> {
+    let used = used_keys(pool, keys).await?;
+    let ids: Vec<_> = used.into_iter().map(|(_, operation)| operation).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("SELECT request_hash FROM account.operations WHERE id = ANY($1)")
+        .bind(ids)
+        .fetch_all(pool)
+        .await
 }
 
 /// One line of an account.
