@@ -384,106 +384,82 @@ fn the_committed_outcomes_are_what_this_code_computes() {
     );
 }
 
-/// Counts the cases that pass a test.
-fn count(cases: &[Case], test: impl Fn(&Case, &[u128]) -> bool) -> usize {
-    cases
-        .iter()
-        .filter(|case| test(case, &case.run()[17..]))
-        .count()
+/// A branch of the settlement, and whether a case with these results takes it.
+type Branch = (&'static str, fn(&Case, &[u128]) -> bool);
+
+fn entitled(case: &Case) -> Entitled {
+    Entitled::new(&case.state, &case.totals)
 }
+
+fn cheated(case: &Case, closer: Closer) -> bool {
+    case.end == End::Answered && case.closer == closer
+}
+
+/// The bounty is what funds there are, not the share.
+fn is_cut_short(case: &Case, bounty: u128) -> bool {
+    let due = dues(&case.state, &case.totals);
+    let share = payout(&due, Verdict::UserCheated, case.bounty_bps);
+    cheated(case, Closer::User) && bounty < share.bounty.units()
+}
+
+const DUES: &[Branch] = &[
+    ("x is exact", |case, _| entitled(case).is_exact()),
+    ("x is below zero", |case, _| {
+        !entitled(case).is_exact() && entitled(case).clamped().is_zero()
+    }),
+    ("x is above the pool", |case, _| {
+        !entitled(case).is_exact() && entitled(case).clamped() == entitled(case).pool
+    }),
+    ("a credit is not folded", |case, _| {
+        case.totals.credit_max > case.state.credited
+    }),
+    ("a deposit is not folded", |case, _| {
+        case.totals.deposited > case.state.deposited
+    }),
+    ("a withdrawal is not executed", |case, _| {
+        case.totals.withdrawn < case.state.withdrawn
+    }),
+    ("a withdrawal was reversed too early", |case, _| {
+        case.totals.withdrawn > case.state.withdrawn
+    }),
+];
+
+const PAYOUTS: &[Branch] = &[
+    ("the user is paid at once", |_, out| out[0] != 0),
+    ("a bounty leaves the bond", |case, out| {
+        cheated(case, Closer::Hub) && out[1] != 0
+    }),
+    ("a bounty leaves the funds", |case, out| {
+        cheated(case, Closer::User) && out[1] != 0
+    }),
+    ("a bounty is cut short", |case, out| {
+        is_cut_short(case, out[1])
+    }),
+    ("a closing user is paid later", |_, out| out[3] != 0),
+    ("a closing hub's collateral returns later", |_, out| {
+        out[2] != 0 && out[3] == 0
+    }),
+    ("collateral returns at once", |case, out| {
+        case.funds < out[6]
+    }),
+    ("the user is owed", |_, out| out[4] != 0),
+    ("locks are set aside", |_, out| out[8] != 0),
+    ("locks are short", |_, out| out[9] != 0),
+    ("the bond pays", |_, out| out[10] != 0),
+    ("the hub's own cap is the lower", |_, out| {
+        out[10] == HUB_CAP
+    }),
+];
 
 #[test]
 fn the_outcomes_reach_every_branch() {
     let cases = cases(&mut Source::at(1_000));
-    let x = |case: &Case| Entitled::new(&case.state, &case.totals);
-    let cheated = |case: &Case, closer| case.end == End::Answered && case.closer == closer;
-    let branches = [
-        ("x is exact", count(&cases, |case, _| x(case).is_exact())),
-        (
-            "x is below zero",
-            count(&cases, |case, _| {
-                !x(case).is_exact() && x(case).clamped().is_zero()
-            }),
-        ),
-        (
-            "x is above the pool",
-            count(&cases, |case, _| {
-                !x(case).is_exact() && x(case).clamped() == x(case).pool
-            }),
-        ),
-        (
-            "the user is paid at once",
-            count(&cases, |_, out| out[0] != 0),
-        ),
-        (
-            "a bounty from the bond",
-            count(&cases, |case, out| {
-                cheated(case, Closer::Hub) && out[1] != 0
-            }),
-        ),
-        (
-            "a bounty from the funds",
-            count(&cases, |case, out| {
-                cheated(case, Closer::User) && out[1] != 0
-            }),
-        ),
-        (
-            "a bounty cut short",
-            count(&cases, |case, out| {
-                let share = payout(
-                    &dues(&case.state, &case.totals),
-                    Verdict::UserCheated,
-                    case.bounty_bps,
-                );
-                cheated(case, Closer::User) && out[1] < share.bounty.units()
-            }),
-        ),
-        (
-            "a closing user is paid later",
-            count(&cases, |_, out| out[3] != 0),
-        ),
-        (
-            "a closing hub's collateral returns later",
-            count(&cases, |_, out| out[2] != 0 && out[3] == 0),
-        ),
-        (
-            "collateral returns at once",
-            count(&cases, |case, out| case.funds < out[6]),
-        ),
-        ("the user is owed", count(&cases, |_, out| out[4] != 0)),
-        ("locks are set aside", count(&cases, |_, out| out[8] != 0)),
-        ("locks are short", count(&cases, |_, out| out[9] != 0)),
-        ("the bond pays", count(&cases, |_, out| out[10] != 0)),
-        (
-            "the hub's own cap is the lower",
-            count(&cases, |_, out| out[10] == HUB_CAP),
-        ),
-        (
-            "a credit not folded",
-            count(&cases, |case, _| {
-                case.totals.credit_max > case.state.credited
-            }),
-        ),
-        (
-            "a deposit not folded",
-            count(&cases, |case, _| {
-                case.totals.deposited > case.state.deposited
-            }),
-        ),
-        (
-            "a withdrawal not executed",
-            count(&cases, |case, _| {
-                case.totals.withdrawn < case.state.withdrawn
-            }),
-        ),
-        (
-            "a withdrawal that was reversed too early",
-            count(&cases, |case, _| {
-                case.totals.withdrawn > case.state.withdrawn
-            }),
-        ),
-    ];
-    for (branch, found) in branches {
-        assert!(found > 0, "no case where {branch}");
+    let results: Vec<_> = cases.iter().map(|case| case.run().split_off(17)).collect();
+    for (branch, takes) in DUES.iter().chain(PAYOUTS) {
+        let mut pairs = cases.iter().zip(&results);
+        assert!(
+            pairs.any(|(case, out)| takes(case, out)),
+            "no case where {branch}"
+        );
     }
 }
