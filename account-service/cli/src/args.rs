@@ -58,6 +58,10 @@ pub enum Command {
     /// that locksHash names), `preimages` (32 bytes each), `credit` ({cumulative, signature}) and
     /// `revoke` ({signer, version, signature}). Give several files of one channel to use the newest.
     ///
+    /// Who has only deposits or a credit, and no state that both sides signed, gives a file
+    /// {"format": "channel-null/1", "channel_params", "domain": {chainId, verifyingContract},
+    /// "epoch"} instead; a party then says --old-state.
+    ///
     /// Without --watch it does what can be done now and says when to run it again.
     ///
     /// Exits with 0 when it did what could be done, 1 when it refuses, 2 when it could not be run.

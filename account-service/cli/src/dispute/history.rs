@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use chain::{At, Chain, ChainError, ChainLog, LogBody, Node};
 use hub_core::{ChannelId, Epoch};
 
-/// Blocks asked for at once when a node refuses the whole range; public nodes allow 1,000 to
+/// Blocks asked for at once when a node refuses the whole range; public nodes allow 500 to
 /// 10,000.
-const STEP: u64 = 2_000;
+const STEP: u64 = 500;
 
 /// All logs of a range of blocks, oldest first. `of` narrows them to one channel.
 ///
@@ -19,7 +19,7 @@ pub async fn logs(
     to: u64,
 ) -> Result<Vec<ChainLog>, ChainError> {
     match ask(chain, of, from, to).await {
-        Err(ChainError::Refused { .. }) if to - from >= STEP => {}
+        Err(ChainError::Refused { .. }) if to.saturating_sub(from) >= STEP => {}
         answer => return answer,
     }
     let mut all = Vec::new();

@@ -3,6 +3,10 @@
 //! A file is a `channel-proof/1`, as `acctl proof fetch` saves it, to which these members may be
 //! added: `locks` (the list that `locksHash` names), `preimages` (32 bytes each), `credit`
 //! (`{cumulative, signature}`) and `revoke` (`{signer, version, signature}`).
+//!
+//! Who holds no co-signed state yet, but deposits or a credit, closes with the null state. Its file
+//! is a `channel-null/1`: `{format, channel_params, domain: {chainId, verifyingContract}, epoch}`,
+//! with `credit` and `revoke` as above.
 
 use anyhow::{Context as _, anyhow, bail};
 use chain::CoSigned;
@@ -12,7 +16,8 @@ use hub_core::proof::ChannelProof;
 use hub_core::signature::verify;
 use hub_core::types::{Credit, Revoke};
 use hub_core::{
-    Address, Amount, ChannelId, ChannelParams, Domain, Hash32, Signature, State, Version, sha256,
+    Address, Amount, ChannelId, ChannelParams, Domain, Epoch, Hash32, Signature, State, Version,
+    sha256,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -80,6 +85,32 @@ pub struct Material {
     pub revokes: Vec<RevokeEntry>,
 }
 
+/// Value of `format` of a file without a co-signed state.
+const NULL_FORMAT: &str = "channel-null/1";
+
+/// The null state of a channel's epoch.
+#[derive(Debug, Deserialize)]
+struct NullFile {
+    format: String,
+    channel_params: ChannelParams,
+    domain: Domain,
+    epoch: Epoch,
+}
+
+impl NullFile {
+    fn material(&self, text: &str) -> anyhow::Result<Material> {
+        let (params, domain) = (self.channel_params, self.domain);
+        let id = params.channel_id(&domain);
+        let held = CoSigned::null(State::null(id, self.epoch, params.capacity));
+        // Nobody can say that there is none above it: a party has to say so.
+        Material::joined(params, domain, held, false, extras(text)?)
+    }
+}
+
+fn extras(text: &str) -> anyhow::Result<Extras> {
+    serde_json::from_str(text).context("locks, preimages, credit or revoke are not in their form")
+}
+
 /// Reads and checks a file.
 ///
 /// # Errors
@@ -99,10 +130,13 @@ pub fn read(path: &Path) -> anyhow::Result<Material> {
 /// # Errors
 /// As [`read`].
 pub fn parse(text: &str) -> anyhow::Result<Material> {
+    if let Ok(file) = serde_json::from_str::<NullFile>(text)
+        && file.format == NULL_FORMAT
+    {
+        return file.material(text);
+    }
     let proof: ChannelProof = crate::proof::parse(text)?;
-    let extras: Extras = serde_json::from_str(text)
-        .context("locks, preimages, credit or revoke are not in their form")?;
-    Material::new(&proof, extras)
+    Material::new(&proof, extras(text)?)
 }
 
 impl Material {
@@ -116,6 +150,16 @@ impl Material {
         })?;
         let (params, domain) = (proof.channel_params, proof.domain());
         let held = CoSigned::from_proof(proof);
+        Self::joined(params, domain, held, proof.newest, extras)
+    }
+
+    fn joined(
+        params: ChannelParams,
+        domain: Domain,
+        held: CoSigned,
+        newest: bool,
+        extras: Extras,
+    ) -> anyhow::Result<Self> {
         let state = held.state;
         if !extras.locks.is_empty() {
             lock::check_list(&state, &extras.locks)?;
@@ -160,7 +204,7 @@ impl Material {
             params,
             domain,
             held,
-            newest: proof.newest,
+            newest,
             locks: extras.locks,
             preimages: extras.preimages,
             credit: credit.transpose()?,

@@ -1,7 +1,7 @@
 //! The tower's only memory: how far it has read, and which closes are not over. One small file,
 //! replaced as a whole, so that a crash leaves the old one or the new one.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use hub_core::{ChannelId, Domain, Epoch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,28 +40,20 @@ impl Cursor {
     /// Reads it; nothing when the tower never ran here.
     ///
     /// # Errors
-    /// The file can't be read, or is of another chain or contract.
-    pub fn load(dir: &Path, domain: Domain) -> anyhow::Result<Option<Self>> {
+    /// The file can't be read.
+    pub fn load(dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = dir.join(FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        let cursor: Self = serde_json::from_str(&text).with_context(|| {
+        let cursor = serde_json::from_str(&text).with_context(|| {
             format!(
                 "{} is no cursor of a tower; remove it to read again from the longest window back",
                 path.display()
             )
         })?;
-        if cursor.domain != domain {
-            bail!(
-                "{} is of chain {} and contract {}; use another directory for another chain",
-                path.display(),
-                cursor.domain.chain_id,
-                cursor.domain.verifying_contract
-            );
-        }
         Ok(Some(cursor))
     }
 

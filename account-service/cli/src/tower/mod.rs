@@ -14,6 +14,7 @@ use crate::dispute::tell::Unit;
 use crate::dispute::{connect, keys};
 use anyhow::{Context as _, bail};
 use chain::Wallet;
+use cursor::Cursor;
 use pull::Puller;
 use shelf::Shelf;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,7 @@ async fn watch(config: &Config, args: &TowerRun, report: Report) -> anyhow::Resu
     let signer = keys::read(config, args.key_file.as_deref(), "TOWER_KEY")?;
     std::fs::create_dir_all(&args.dir)
         .with_context(|| format!("{} can't be made", args.dir.display()))?;
+    let watched = Cursor::load(&args.dir)?.map(|cursor| cursor.domain);
     let mut puller = Puller::new(config, args)?;
     let mut shelf = Shelf::default();
     let mut end = End::Agrees;
@@ -91,7 +93,7 @@ async fn watch(config: &Config, args: &TowerRun, report: Report) -> anyhow::Resu
             report.trouble(&wrong);
             end = End::Differs;
         }
-        match shelf.domain()? {
+        match shelf.domain(watched)? {
             Some(domain) => break domain,
             None if args.once => bail!(
                 "no proof in {}: put one there by `acctl tower add`",
@@ -126,10 +128,11 @@ async fn watch(config: &Config, args: &TowerRun, report: Report) -> anyhow::Resu
             () = tokio::time::sleep(poll(args)) => {}
         }
         puller.pull(&shelf, &args.dir, report).await;
-        for wrong in shelf.refresh(&args.dir)? {
-            report.trouble(&wrong);
+        match shelf.refresh(&args.dir) {
+            Ok(wrong) => wrong.iter().for_each(|wrong| report.trouble(wrong)),
+            // What was read before stays good.
+            Err(error) => report.trouble(&format!("{error:#}")),
         }
-        shelf.domain()?;
     }
 }
 

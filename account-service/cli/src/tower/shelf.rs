@@ -70,19 +70,32 @@ impl Shelf {
         self.channels.iter()
     }
 
-    /// The chain and contract of the proofs; nothing when there are none.
+    /// The chain and contract to watch: those of the cursor, or else of all proofs; nothing when
+    /// there are no proofs. Proofs of others lie here without effect.
     ///
     /// # Errors
-    /// They are of several.
-    pub fn domain(&self) -> anyhow::Result<Option<Domain>> {
+    /// No proof is of the cursor's, or without a cursor they are of several.
+    pub fn domain(&self, cursor: Option<Domain>) -> anyhow::Result<Option<Domain>> {
         let mut domains = self.channels.values().map(|held| held.domain);
         let Some(first) = domains.next() else {
             return Ok(None);
         };
-        if domains.any(|other| other != first) {
-            bail!("the proofs are for several chains or contracts: use a directory for each");
+        let others = domains.any(|other| other != first);
+        match cursor {
+            Some(domain) if self.channels.values().any(|held| held.domain == domain) => {
+                Ok(Some(domain))
+            }
+            Some(domain) => bail!(
+                "no proof here is for chain {} and contract {}, which this tower has watched; use \
+                 another directory for another chain",
+                domain.chain_id,
+                domain.verifying_contract.checksummed()
+            ),
+            None if others => {
+                bail!("the proofs are for several chains or contracts: use a directory for each")
+            }
+            None => Ok(Some(first)),
         }
-        Ok(Some(first))
     }
 }
 

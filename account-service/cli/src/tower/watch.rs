@@ -42,7 +42,7 @@ impl Watch {
         args: &TowerRun,
         report: Report,
     ) -> anyhow::Result<Self> {
-        let cursor = match Cursor::load(&args.dir, chain.domain())? {
+        let cursor = match Cursor::load(&args.dir)? {
             Some(cursor) => cursor,
             None => {
                 let head = chain.node().head().await?;

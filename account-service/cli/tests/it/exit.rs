@@ -256,3 +256,48 @@ async fn answering_ones_own_stale_close_is_left_out_where_it_would_forfeit() {
     let pending = scene.chain.pending(scene.id(&params), 0, At::Latest).await;
     assert!(pending.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn deposits_and_a_credit_alone_are_paid_by_the_null_state() {
+    let scene = Scene::new().await;
+    scene.wallet(USER).await;
+    let mode = FundingMode::Vault;
+    let params = ChannelParams {
+        custodial: false,
+        user_signer: key(USER).address(),
+        ..scene.params(mode, 7)
+    };
+    let payer = scene.wallet(operator(mode)).await;
+    let deposit = calls::deposit(scene.chain.channels(), &params, Amount::new(30));
+    payer.call(&deposit).await.unwrap();
+    let credit = Credit {
+        channel_id: scene.id(&params),
+        epoch: 0,
+        cumulative: Amount::new(20),
+    };
+    let domain = scene.chain.domain();
+    let signature = key(operator(mode) + 1).sign(&domain, &credit);
+    let file = serde_json::json!({
+        "format": "channel-null/1", "channel_params": params, "domain": domain, "epoch": 0,
+        "credit": {"cumulative": "20", "signature": signature},
+    });
+    let path = scene.path("null.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    let file = path.display().to_string();
+    let said = scene.exit(&file, USER, &[]).await;
+    assert_eq!(
+        (&said["status"], &said["due"]),
+        (&"refused".into(), &"50".into())
+    );
+    let said = scene.exit(&file, USER, &["--old-state"]).await;
+    assert_eq!(steps(&said), ["close"]);
+    scene.pass(WINDOW + 1);
+    assert_eq!(steps(&scene.exit(&file, USER, &[]).await), ["settle"]);
+    scene.pass(WINDOW);
+    let said = scene.exit(&file, USER, &[]).await;
+    assert_eq!(
+        (&said["status"], &said["paid"]),
+        (&"done".into(), &"50".into())
+    );
+    assert_eq!(scene.tokens(USER).await, 50);
+}

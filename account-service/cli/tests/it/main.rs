@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod exit_refusals;
 mod model;
+mod narrow;
 mod plan;
 mod proof;
 mod report;

@@ -209,20 +209,34 @@ impl Scene {
         self.chain.node().head().await.unwrap().timestamp
     }
 
+    pub fn port(&self) -> u16 {
+        let url = self.anvil.rpc_url();
+        url.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
     /// Seconds go by.
     pub fn pass(&self, seconds: u64) {
-        let port = self.anvil.rpc_url();
-        let port = port.rsplit(':').next().unwrap().parse().unwrap();
         for (method, argument) in [
             ("evm_increaseTime", seconds.to_string()),
             ("evm_mine", String::new()),
         ] {
             let body =
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":[{argument}]}}"#);
-            let limit = Duration::from_secs(5);
-            let (status, answer) = stack::request(port, "POST", "/", &body, limit).unwrap();
-            assert!(status == 200 && !answer.contains("error"), "{answer}");
+            self.ask(&body);
         }
+    }
+
+    /// Blocks are mined, one a second.
+    pub fn mine(&self, blocks: u64) {
+        self.ask(&format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"anvil_mine","params":["0x{blocks:x}"]}}"#
+        ));
+    }
+
+    fn ask(&self, body: &str) {
+        let limit = Duration::from_secs(90);
+        let (status, answer) = stack::request(self.port(), "POST", "/", body, limit).unwrap();
+        assert!(status == 200 && !answer.contains("error"), "{answer}");
     }
 }
 
