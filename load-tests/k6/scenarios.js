@@ -2,6 +2,7 @@
 //
 //   ACCOUNT_API, ACCOUNT_API_KEY  where; from .local/dev.env
 //   SCENARIO                      one of the names below
+//   DURATION                      of a scenario that is one stage, for example 2m, instead of its own
 //   FORM                          full (default), or short: seconds only, and nothing is judged by the clock
 //
 // At the end of each: how long it takes until nothing is under way any more, and a reconciliation, which must be clean.
@@ -16,7 +17,7 @@ const NAME = __ENV.SCENARIO;
 
 // A load: how many a second, and for how long, in stages. `start` and `target` are requests a second.
 const steady = (rate, full, accounts, step) => ({
-  stages: [{ target: rate, duration: full }],
+  stages: [{ target: rate, duration: __ENV.DURATION || full }],
   start: rate,
   accounts,
   step,

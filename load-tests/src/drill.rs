@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Keys asked for in one statement.
-const KEYS: usize = 10_000;
+const KEYS: usize = 100_000;
 /// Requests that got no answer and are sent again, at most: each waits for its answer.
 const ASKED_AGAIN: usize = 500;
 /// Longest that a restarted system may take until it answers a request again.
