@@ -12,7 +12,10 @@
 //! * [`engine`]: batches, replicas, databases that fail over or are restored (N3, N5).
 
 pub mod duo;
+pub mod engine;
+pub mod hops;
 pub mod rng;
 pub mod setting;
 pub mod settings;
+pub mod settle;
 pub mod tokens;

@@ -1,7 +1,9 @@
 //! All settings, in the order of the protocol's table R.
 
 use crate::duo::{self, Bug, Config, Rule};
+use crate::engine::{self, Mode};
 use crate::setting::{Expect, Found, Setting, Violation};
+use crate::{hops, settle};
 use hub_core::dispute::Side;
 
 const HONEST: Config = Config::honest(true);
@@ -212,7 +214,201 @@ pub const DUO: &[Setting] = &[
     ),
 ];
 
+/// Declares a setting whose run takes one value beside the seed.
+macro_rules! one {
+    ($name:literal, $about:literal, $expect:expr, $exercises:expr, $run:expr) => {
+        Setting {
+            name: $name,
+            about: $about,
+            expect: $expect,
+            exercises: $exercises,
+            run: $run,
+        }
+    };
+}
+
+/// Who is paid what.
+pub const SETTLE: &[Setting] = &[
+    one!(
+        "settlement",
+        "settlement N7",
+        Expect::Clean,
+        &["executed", "reversed", "deposit folded", "credit"],
+        |seed| settle::run(settle::Bug::None, seed)
+    ),
+    one!(
+        "settlement-no-reserve",
+        "no reserve for what is pending",
+        Expect::Caught(Violation::HonestShort),
+        &[],
+        |seed| settle::run(settle::Bug::NoReserve, seed)
+    ),
+    one!(
+        "settlement-early-reversal",
+        "reversed while it can be executed",
+        Expect::Caught(Violation::HonestShort),
+        &[],
+        |seed| settle::run(settle::Bug::EarlyReversal, seed)
+    ),
+    one!(
+        "settlement-clamp",
+        "clamped to the capacity, with large deposits",
+        Expect::Caught(Violation::HonestShort),
+        &[],
+        |seed| settle::run(settle::Bug::ClampToCapacity, seed)
+    ),
+];
+
+/// Transfers across hubs.
+pub const HOPS: &[Setting] = &[
+    one!(
+        "locks",
+        "delta = outage + inclusion + finality + restart",
+        Expect::Clean,
+        &["completed", "returned", "registered", "payee registers"],
+        |seed| hops::run(hops::Rule::Ours, seed)
+    ),
+    one!(
+        "locks-no-outage",
+        "delta = 2 x (inclusion + finality)",
+        Expect::Caught(Violation::ForwarderShort),
+        &[],
+        |seed| hops::run(hops::Rule::NoOutage, seed)
+    ),
+    one!(
+        "locks-delta-0",
+        "delta 0",
+        Expect::Caught(Violation::ForwarderShort),
+        &[],
+        |seed| hops::run(hops::Rule::NoDelta, seed)
+    ),
+    one!(
+        "locks-by-clock",
+        "an in-lock failed by the clock",
+        Expect::Caught(Violation::ForwarderShort),
+        &[],
+        |seed| hops::run(hops::Rule::ByClock, seed)
+    ),
+    one!(
+        "locks-never-registered",
+        "the preimage is never registered on chain",
+        Expect::Caught(Violation::ForwarderShort),
+        &[],
+        |seed| hops::run(hops::Rule::NeverRegisters, seed)
+    ),
+    one!(
+        "locks-registered-late",
+        "registered only at expiry - (inclusion + finality), outage or not",
+        Expect::Caught(Violation::ForwarderShort),
+        &[],
+        |seed| hops::run(hops::Rule::RegistersLate, seed)
+    ),
+];
+
+/// Batches, replicas, databases.
+pub const ENGINE: &[Setting] = &[
+    one!(
+        "engine",
+        "engine N3 + N5: 4 replicas, crashes, ambiguous commits, `burned` rows under live batches",
+        Expect::Clean,
+        &[
+            "committed",
+            "crash",
+            "ambiguous commit",
+            "burned",
+            "burned under a live batch",
+            "version used",
+            "base unknown"
+        ],
+        |seed| engine::run(Mode::Usual, seed)
+    ),
+    one!(
+        "partial-commit",
+        "a row loses its race and is dropped, the rest of the root is committed",
+        Expect::Caught(Violation::Diverged),
+        &[],
+        |seed| engine::run(Mode::PartialCommit, seed)
+    ),
+    one!(
+        "burned-late",
+        "burned versions learnt only at a restart",
+        Expect::Caught(Violation::Stuck),
+        &[],
+        |seed| engine::run(Mode::BurnedLate, seed)
+    ),
+    one!(
+        "lossy-at-commit",
+        "lossy fail-over, callers answered at commit",
+        Expect::Caught(Violation::AcknowledgedLost),
+        &[],
+        |seed| engine::run(Mode::LossyAtCommit, seed)
+    ),
+    one!(
+        "lossy-after-hub",
+        "lossy fail-over, callers answered after the hub stored the custody signature; the operator's steps after the fence",
+        Expect::Clean,
+        &["fence", "fence lifted", "account database lost commits"],
+        |seed| engine::run(Mode::LossyAfterHub, seed)
+    ),
+    one!(
+        "account-no-fence",
+        "account database restored, no fence",
+        Expect::Caught(Violation::AcknowledgedLost),
+        &[],
+        |seed| engine::run(Mode::RestoredNoFence, seed)
+    ),
+    one!(
+        "both-restored",
+        "both restored to before the same commit, fences lifted",
+        Expect::Caught(Violation::AcknowledgedLost),
+        &[],
+        |seed| engine::run(Mode::BothRestored, seed)
+    ),
+    one!(
+        "hub-no-guard",
+        "hub database restored, no guard",
+        Expect::Caught(Violation::TwoContents),
+        &[],
+        |seed| engine::run(Mode::HubNoGuard, seed)
+    ),
+    one!(
+        "hub-jump",
+        "hub database restored, floor jump, heads imported",
+        Expect::Clean,
+        &["hub restored", "committed"],
+        |seed| engine::run(Mode::HubJump, seed)
+    ),
+    one!(
+        "user-leaf-first",
+        "user-signed leaf inside a hub-first batch",
+        Expect::Caught(Violation::HalfTransfer),
+        &[],
+        |seed| engine::run(Mode::UserLeafFirst, seed)
+    ),
+    one!(
+        "user-leaf-after",
+        "the hub signs a user's leaf after the commit (N4)",
+        Expect::Clean,
+        &["user's leaf unsigned"],
+        |seed| engine::run(Mode::UserLeafAfter, seed)
+    ),
+    one!(
+        "burn-limit",
+        "a stolen account-service abandons batches, `burn_limit` counted",
+        Expect::Clean,
+        &["something created", "refused above the limit"],
+        |seed| engine::run_limit(true, seed)
+    ),
+    one!(
+        "burn-limit-uncounted",
+        "the same, abandoned batches not counted",
+        Expect::Caught(Violation::BurnLimitPassed),
+        &[],
+        |seed| engine::run_limit(false, seed)
+    ),
+];
+
 /// Every setting.
 pub fn all() -> Vec<Setting> {
-    [DUO].concat()
+    [DUO, SETTLE, HOPS, ENGINE].concat()
 }

@@ -20,3 +20,18 @@ fn check(settings: &[Setting]) {
 fn one_channel_keeps_everybody_whole_and_every_planted_bug_shows() {
     check(settings::DUO);
 }
+
+#[test]
+fn every_order_of_events_pays_the_same_and_broken_settlements_show() {
+    check(settings::SETTLE);
+}
+
+#[test]
+fn no_forwarding_hub_loses_and_every_broken_distance_shows() {
+    check(settings::HOPS);
+}
+
+#[test]
+fn batches_survive_crashes_and_restores_and_every_broken_engine_shows() {
+    check(settings::ENGINE);
+}
