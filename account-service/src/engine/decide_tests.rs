@@ -283,6 +283,7 @@ fn an_edited_head_freezes_its_channel_and_no_other() {
     let mut known = known(&[(1, 100), (2, 0), (3, 50)]);
     let edited = known.heads.get_mut(&ChannelId([1; 32])).unwrap();
     edited.state.user_balance = Amount::new(101);
+    known.fresh.insert(ChannelId([1; 32]));
     let jobs = vec![
         transfer("a", 1, 2, 1),
         transfer("b", 3, 1, 1),

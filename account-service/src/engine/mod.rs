@@ -11,6 +11,7 @@
 //! known never leaves the process; a batch is committed or burned by the primary key of
 //! `account.batches`; an edited head row freezes its channel and nothing else.
 
+mod accounts;
 mod answer;
 mod attempt;
 mod closing;
@@ -35,9 +36,10 @@ pub use metrics::EngineMetrics;
 pub use settle::handle_event;
 pub use types::*;
 
-use crate::store::directory::{self, Account};
+use crate::store::directory::Account;
 use crate::store::heads::Head;
 use crate::store::journal::KeyId;
+use accounts::LookUp;
 use hub_client::{IssueCaps, Terms};
 use hub_core::Address;
 use job::{Group, GroupResult, Job};
@@ -112,6 +114,7 @@ struct Inner {
     config: EngineConfig,
     lanes: RwLock<HashMap<Uuid, LaneHandle>>,
     accounts: RwLock<HashMap<Uuid, Arc<Account>>>,
+    look_ups: mpsc::Sender<LookUp>,
     in_flight: Mutex<HashSet<KeyId>>,
     draining: std::sync::atomic::AtomicBool,
 }
@@ -137,12 +140,15 @@ impl Drop for InFlight<'_> {
 impl Engine {
     /// Starts the engine; hubs are connected in the background, and again when they come back.
     pub fn start(config: EngineConfig) -> Self {
+        let (look_ups, asked) = mpsc::channel(limits::QUEUE);
+        tokio::spawn(accounts::run(config.pool.clone(), asked));
         let endpoints = config.hubs.clone();
         let engine = Self {
             inner: Arc::new(Inner {
                 config,
                 lanes: RwLock::default(),
                 accounts: RwLock::default(),
+                look_ups,
                 in_flight: Mutex::default(),
                 draining: false.into(),
             }),
@@ -179,6 +185,9 @@ impl Engine {
     }
 
     async fn submit_group(&self, requests: Vec<Request>, atomic: bool) -> GroupResult {
+        if requests.len() > 1 {
+            self.recall(&requests).await;
+        }
         let mut keys = Vec::with_capacity(requests.len());
         let mut jobs = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
@@ -353,6 +362,17 @@ impl Engine {
         *payee == Address::ZERO || self.inner.config.barred_payees.contains(payee)
     }
 
+    /// Reads the accounts of many requests at once. What fails here fails again one by one.
+    async fn recall(&self, requests: &[Request]) {
+        let sides = |request: &Request| match &request.order {
+            Order::Transfer { from, to, .. } => [Some(*from), Some(*to)],
+            _ => [None, None],
+        };
+        let ids: HashSet<_> = requests.iter().flat_map(sides).flatten().collect();
+        let all = ids.into_iter().map(|id| self.account(id));
+        futures_util::future::join_all(all).await;
+    }
+
     /// An account by id, from memory or the database.
     async fn account(&self, id: Uuid) -> Result<Option<Arc<Account>>, EngineError> {
         let known = {
@@ -363,11 +383,11 @@ impl Engine {
         if known.is_some() {
             return Ok(known);
         }
-        // Apart: the few look-ups that miss don't make every request's future larger.
-        let found = Box::pin(directory::load(self.pool(), &[id]))
-            .await?
-            .pop()
-            .map(Arc::new);
+        let (reply, answer) = oneshot::channel();
+        let look_up = LookUp { id, reply };
+        let asked = self.inner.look_ups.send(look_up).await;
+        asked.map_err(|_| sqlx::Error::WorkerCrashed)?;
+        let found = answer.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
         if let Some(account) = &found {
             let mut accounts = self.accounts();
             if accounts.len() >= limits::CACHED_ACCOUNTS {

@@ -14,6 +14,7 @@ pub mod hubs_write;
 pub mod import;
 pub mod journal;
 pub mod operations_read;
+pub mod partitions;
 pub mod pending;
 pub mod recon;
 pub mod settlement;

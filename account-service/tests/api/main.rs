@@ -13,6 +13,7 @@ mod fence;
 mod harness;
 mod keys;
 mod money;
+mod partitions;
 mod reads;
 mod replicas;
 mod seed;

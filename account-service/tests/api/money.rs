@@ -12,8 +12,8 @@ fn keyed(server: &Server, path: &str, key: &str, body: &Value) -> RequestBuilder
     request.header("Idempotency-Key", key).json(body)
 }
 
-/// Sends the same request several times: answered from Redis, and from the journal after
-/// Redis was wiped. Every answer is the first one, byte for byte.
+/// Sends the same request several times, with Redis and after
+/// it was wiped. Every answer is the first one, byte for byte.
 async fn replays(server: &Server, path: &str, body: &Value, status: u16) -> Answer {
     let key = Uuid::now_v7().to_string();
     let first = server.send(keyed(server, path, &key, body)).await;
