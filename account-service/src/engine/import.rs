@@ -114,10 +114,11 @@ async fn give_withdraws(lane: &Lane, above: u64) -> Result<(), FateError> {
         after = *last;
         let withdraws = page
             .into_iter()
-            .map(|(id, withdraw, hub_signature)| ImportWithdraw {
+            .map(|(id, withdraw, hub_signature, executed)| ImportWithdraw {
                 order: OperationId(*id.as_bytes()),
                 withdraw,
                 hub_signature,
+                executed,
             });
         let request = ImportRequest {
             batches: Vec::new(),

@@ -123,16 +123,18 @@ fn oldest_id(since: OffsetDateTime) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(ms, &[0; 10]).into_uuid()
 }
 
-/// `Withdraw`s that the hub may have signed after its batch `newest`, by id behind `after`.
+/// `Withdraw`s that the hub may have signed after its batch `newest`, by id behind `after`, and
+/// whether they were executed at a final block.
 pub async fn signed(
     pool: &PgPool,
     hub_id: Uuid,
     newest: u64,
     after: Uuid,
     limit: i64,
-) -> sqlx::Result<Vec<(Uuid, Withdraw, Signature)>> {
+) -> sqlx::Result<Vec<(Uuid, Withdraw, Signature, bool)>> {
     let rows = sqlx::query(
-        "SELECT id, channel_id, epoch, prev_total, amount, to_address, valid_until, hub_signature
+        "SELECT id, channel_id, epoch, prev_total, amount, to_address, valid_until, hub_signature,
+                status = 5 AS executed
          FROM account.withdrawals
          WHERE hub_id = $1 AND hub_signature IS NOT NULL AND id > $3
            AND updated_at >= coalesce((SELECT max(b.created_at) FROM account.batches b
@@ -158,7 +160,7 @@ pub async fn signed(
                 request_id: OperationId(*id.as_bytes()).word(),
             };
             let signature: PgSignature = row.try_get("hub_signature")?;
-            Ok((id, withdraw, signature.0))
+            Ok((id, withdraw, signature.0, row.try_get("executed")?))
         })
         .collect()
 }

@@ -143,6 +143,9 @@ pub struct ImportWithdraw {
     pub withdraw: Withdraw,
     /// The hub's signature.
     pub hub_signature: Signature,
+    /// Whether the account side knows it executed at a final block. The hub believes it when its
+    /// own facts of the channel agree.
+    pub executed: bool,
 }
 
 /// How far the hub is after an import.

@@ -12,6 +12,7 @@ use hub_client::{
     ErrorBody, HubRefusal, ImportBatch, ImportOrder, ImportRequest, ImportWithdraw, Imported,
 };
 use hub_core::merkle::Tree;
+use hub_core::types::Withdraw;
 use hub_core::{Amount, ChannelId, ChannelParams, Hash32, State, Typed as _, signature};
 use sqlx::{Postgres, Transaction};
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ impl Work for ImportRequest {
             core.import_batch(&mut tx, batch, now).await?;
         }
         for withdraw in &self.withdraws {
-            core.import_withdraw(&mut tx, withdraw, now).await?;
+            core.import_withdraw(&mut tx, ledger, withdraw, now).await?;
         }
         store::hubs::imported(&mut tx, core.hub_id(), self.complete).await?;
         let newest = store::journal::newest(&mut tx, core.hub_id()).await?;
@@ -163,6 +164,7 @@ impl Core {
     async fn import_withdraw(
         &self,
         tx: &mut Transaction<'static, Postgres>,
+        ledger: &Ledger,
         import: &ImportWithdraw,
         now: OffsetDateTime,
     ) -> Result<(), Fault> {
@@ -174,11 +176,25 @@ impl Core {
             return Err(rule("IMPORT_SIGNATURE", why).into());
         }
         let here = store::orders::signed(tx, self.hub_id(), import.order).await?;
-        let newer = |(here, _): &(hub_core::types::Withdraw, bool)| {
-            here.valid_until >= import.withdraw.valid_until
-        };
+        let newer = |(here, _): &(Withdraw, bool)| here.valid_until >= import.withdraw.valid_until;
         if !here.as_ref().is_some_and(newer) {
             store::orders::keep(tx, self.hub_id(), import.order, &import.withdraw, now).await?;
+        }
+        // The event that says so may have come again before the row it is about.
+        let Withdraw {
+            channel_id,
+            epoch,
+            prev_total,
+            amount,
+            ..
+        } = import.withdraw;
+        let facts = ledger.facts.get(&channel_id);
+        let executed = facts
+            .filter(|facts| facts.epoch == epoch)
+            .map_or(Amount::ZERO, |facts| facts.executed);
+        let total = prev_total.checked_add(amount);
+        if import.executed && total.is_some_and(|total| executed >= total) {
+            store::orders::set_executed(tx, self.hub_id(), import.order, channel_id).await?;
         }
         Ok(())
     }

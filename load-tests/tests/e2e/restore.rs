@@ -1,0 +1,183 @@
+//! The hub's database is set back to a backup in the middle of the business: it signs nothing
+//! until it has back what it lost and an operator has looked, and never two states of one version.
+
+use crate::chain::{CUSTOMER, is_clean, until};
+use crate::{funded, transfer};
+use hub_core::{Hash32, Typed as _, encoding::decode_states};
+use load_tests::{Answer, System, program};
+use reqwest::Method;
+use serde_json::json;
+use sqlx::PgPool;
+use std::collections::HashMap;
+use std::process::Output;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const TABLES: [&str; 9] = [
+    "hubs",
+    "channels",
+    "heads",
+    "journal",
+    "orders",
+    "withdrawals",
+    "channel_facts",
+    "chain_marks",
+    "inbox",
+];
+
+async fn run(database: &PgPool, statement: String) {
+    sqlx::query(sqlx::AssertSqlSafe(statement.clone()))
+        .execute(database)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+async fn copy(database: &PgPool, name: &str) {
+    run(database, format!("CREATE SCHEMA {name}")).await;
+    for table in TABLES {
+        run(
+            database,
+            format!("CREATE TABLE {name}.{table} AS TABLE hub.{table}"),
+        )
+        .await;
+    }
+}
+
+async fn restore(database: &PgPool, name: &str) {
+    for table in TABLES {
+        run(database, format!("DELETE FROM hub.{table}")).await;
+        run(
+            database,
+            format!("INSERT INTO hub.{table} SELECT * FROM {name}.{table}"),
+        )
+        .await;
+    }
+}
+
+/// The hub's own command, with the settings it serves with.
+async fn fence(system: &System, args: &[&str]) -> Output {
+    let pid = system.pid("hub-vault").unwrap();
+    let settings = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let settings = String::from_utf8(settings).unwrap();
+    let settings = settings.split('\0').filter_map(|one| one.split_once('='));
+    let mut hub = tokio::process::Command::new(program("hub"));
+    hub.env_clear().envs(settings).arg("fence").args(args);
+    hub.output().await.unwrap()
+}
+
+/// A transfer that is done, sooner or later.
+async fn paid(system: &System, from: &Answer, to: &Answer) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let key = format!("restore-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let order = json!({"from": from.text("id"), "to": to.text("id"), "amount": "1"});
+    let begun = Instant::now();
+    loop {
+        let sent = system.call_with_key(Method::POST, "/v1/transfers", order.clone(), &key);
+        let moved = sent.await.unwrap();
+        if moved.status.as_u16() == 201 {
+            return;
+        }
+        assert_eq!(moved.status.as_u16(), 503, "{moved:?}");
+        assert!(begun.elapsed() < PATIENCE, "{moved:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn withdrawn(system: &System, account: &Answer, amount: &str) {
+    let order = json!({"account_id": account.text("id"), "amount": amount, "to_address": CUSTOMER});
+    let order = system.post("/v1/withdrawals", order).await.unwrap();
+    let path = format!("/v1/withdrawals/{}", order.text("id"));
+    until(system, &path, |one| one.text("status") == "completed").await;
+}
+
+/// Every state ever signed, in these journals, by what must not be signed twice.
+async fn signed_once(database: &PgPool, journals: &[&str]) {
+    let mut seen: HashMap<_, Hash32> = HashMap::new();
+    for journal in journals {
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "SELECT states FROM {journal}.journal"
+        )))
+        .fetch_all(database)
+        .await
+        .unwrap();
+        assert!(!rows.is_empty(), "{journal}");
+        for state in rows
+            .iter()
+            .flat_map(|states| decode_states(states).unwrap())
+        {
+            let hash = state.hash_struct();
+            let place = (state.channel_id, state.epoch, state.version);
+            let first = *seen.entry(place).or_insert(hash);
+            assert_eq!(first, hash, "two states of {place:?} were signed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_was_set_back_gets_back_what_it_lost_and_signs_over_nothing() {
+    let mut system = System::up().await.unwrap();
+    let database = system.database().await.unwrap();
+    let (a, b) = (
+        funded(&system, "1000").await.unwrap(),
+        funded(&system, "1000").await.unwrap(),
+    );
+    paid(&system, &a, &b).await;
+    copy(&database, "backup").await;
+
+    // What the backup doesn't have: transfers, an account, a payout and its events.
+    for _ in 0..5 {
+        paid(&system, &a, &b).await;
+        paid(&system, &b, &a).await;
+    }
+    let late = funded(&system, "500").await.unwrap();
+    paid(&system, &late, &a).await;
+    withdrawn(&system, &b, "100").await;
+
+    // Both hubs share the schema.
+    for hub in ["hub-vault", "hub-mint"] {
+        system.kill9(hub).unwrap();
+    }
+    copy(&database, "lost").await;
+    restore(&database, "backup").await;
+    system.restart().await.unwrap();
+
+    let begun = Instant::now();
+    loop {
+        let moved = transfer(&system, &a, &b).await.unwrap();
+        assert_eq!(moved.status.as_u16(), 503, "{moved:?}");
+        if moved.code() == "RESTORE_FENCE" {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{moved:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let status = fence(&system, &["status"]).await;
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("HUB_RESTORED"), "{status}");
+    assert!(!fence(&system, &["lift"]).await.status.success());
+    // It can be lifted when everything is back, and not before.
+    let begun = Instant::now();
+    loop {
+        let lifted = fence(&system, &["lift", "--confirm"]).await;
+        if lifted.status.success() {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", crate::printed(&lifted));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // The business goes on, on channels old and new, and over the chain.
+    paid(&system, &a, &b).await;
+    paid(&system, &late, &b).await;
+    let new = funded(&system, "10").await.unwrap();
+    paid(&system, &new, &late).await;
+    withdrawn(&system, &b, "50").await;
+    withdrawn(&system, &late, "7").await;
+    for (account, amount) in [(&a, "999"), (&b, "853"), (&late, "492"), (&new, "9")] {
+        let path = format!("/v1/accounts/{}/balances", account.text("id"));
+        let balances = system.get(&path).await.unwrap();
+        assert_eq!(balances.text("available"), amount, "{balances:?}");
+    }
+    signed_once(&database, &["lost", "hub"]).await;
+    is_clean(&system).await;
+}
