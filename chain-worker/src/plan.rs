@@ -17,6 +17,8 @@ use uuid::Uuid;
 /// Withdrawals in a transaction: 50 of 230,000 gas stay below the 16.7 million that one
 /// transaction may use, and their calldata below 50 kB.
 const BATCH: i64 = 50;
+/// Closes in a transaction: 40 of 2.4 kB stay below the 128 KiB that nodes take.
+const CLOSES: i64 = 40;
 /// Rounds between two looks at what operators own.
 const SHOW_EVERY: u64 = 50;
 
@@ -48,7 +50,7 @@ pub async fn step(worker: &Worker, lead: Lead, memory: &mut Memory) -> Result<()
 /// All closes that are due, in one transaction.
 async fn close(worker: &Worker, lead: Lead, hub: &Hub) -> Result<(), StepError> {
     let now = runtime::clock::now();
-    let due = commands::due_closes(&worker.pool, hub.address(), BATCH, now).await?;
+    let due = commands::due_closes(&worker.pool, hub.address(), CLOSES, now).await?;
     let Some((_, _, correlation_id)) = due.first() else {
         return Ok(());
     };

@@ -19,8 +19,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// Gas of one transaction's calls: with what comes on top it stays below the 16.7 million that one
-/// transaction may use. A hundred challenges fit, or 34 settlements.
+/// transaction may use: 34 settlements.
 const GAS: u64 = 15_000_000;
+/// Calldata of one transaction: nodes take none above 128 KiB. A challenge out of a full batch has
+/// 2.3 kB, so 43 fit.
+const BYTES: usize = 100_000;
 /// How long a new close waits for sources that do not answer at once. A window is 10 minutes at
 /// least.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -186,11 +189,12 @@ fn is_due(before: &[Sent], step: Step, scanned: u64, now: OffsetDateTime) -> boo
 /// As many calls as one transaction takes, and the rest in others.
 fn chunks<T>(calls: Vec<(T, Call)>) -> Vec<Vec<(T, Call)>> {
     let mut chunks: Vec<Vec<(T, Call)>> = Vec::new();
-    let mut gas = GAS;
+    let (mut gas, mut bytes) = (GAS, BYTES);
     for item in calls {
         gas = gas.saturating_add(item.1.gas);
-        if gas > GAS {
-            gas = item.1.gas;
+        bytes = bytes.saturating_add(item.1.data.len());
+        if chunks.is_empty() || gas > GAS || bytes > BYTES {
+            (gas, bytes) = (item.1.gas, item.1.data.len());
             chunks.push(Vec::new());
         }
         if let Some(last) = chunks.last_mut() {
@@ -290,15 +294,18 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_takes_as_many_calls_as_its_gas_allows() {
+    fn a_transaction_takes_as_many_calls_as_gas_and_nodes_allow() {
         let call = |gas| Call {
             to: Address::ZERO,
-            data: Vec::new(),
+            data: vec![0; 2_300],
             gas,
         };
-        let calls: Vec<_> = (0..100).map(|at| (at, call(430_000))).collect();
-        let sizes: Vec<_> = chunks(calls).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [34, 34, 32]);
+        let sizes = |gas| -> Vec<usize> {
+            let calls = (0..100).map(|at| (at, call(gas))).collect();
+            chunks(calls).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(430_000), [34, 34, 32]);
+        assert_eq!(sizes(150_000), [43, 43, 14]);
         assert!(chunks::<()>(Vec::new()).is_empty());
         assert_eq!(chunks(vec![((), call(GAS + 1))]).len(), 1);
     }
