@@ -90,8 +90,8 @@ pub fn run(rule: Rule, seed: u64) -> Found {
     ];
     // What a state gave back, no registration brings again.
     let one = one && !hop.failed_by_clock(&first, &second, paid_first, downs[1]);
-    found.require(!(three && !two), Violation::ForwarderShort);
-    found.require(!(two && !one), Violation::ForwarderShort);
+    found.require(!three || two, Violation::ForwarderShort);
+    found.require(!two || one, Violation::ForwarderShort);
     if one && two && three {
         found.saw("completed");
     }

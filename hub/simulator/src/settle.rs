@@ -75,7 +75,7 @@ impl Epoch {
     }
 
     fn leg(&mut self, kind: LegKind, most: u128) -> bool {
-        let amount = 1 + u128::from(self.rng.next()) % most.max(1);
+        let amount = 1 + u128::from(self.rng.bits()) % most.max(1);
         self.exactly(kind, amount)
     }
 

@@ -184,7 +184,7 @@ impl World {
             _ => LockKind::Hash,
         };
         let mut preimage = [0; 32];
-        preimage[..8].copy_from_slice(&self.rng.next().to_be_bytes());
+        preimage[..8].copy_from_slice(&self.rng.bits().to_be_bytes());
         let lock = Lock {
             id: Hash32(preimage),
             kind,
