@@ -91,16 +91,17 @@ async fn a_deposit_whose_block_goes_away_is_undone_and_may_come_again() {
             ]
     })
     .await;
-    let hub: Vec<_> = world
-        .hubs
-        .told("vault")
-        .into_iter()
-        .filter_map(|m| match m.body {
+    // The hub only hears what is final.
+    let heard = || -> Vec<u128> {
+        let told = world.hubs.told("vault").into_iter();
+        told.filter_map(|m| match m.body {
             Event::Deposited { total, .. } => Some(total.units()),
             _ => None,
         })
-        .collect();
-    assert_eq!(hub, [25], "the hub only hears what is final");
+        .collect()
+    };
+    eventually("the hub hears of it", async || !heard().is_empty()).await;
+    assert_eq!(heard(), [25]);
     let orphaned = "SELECT count(*) FROM chain.logs WHERE status = 3";
     assert!(world.count(orphaned).await > 0);
 }
@@ -120,11 +121,11 @@ async fn a_payout_whose_block_is_replaced_is_paid_once_in_the_end() {
     })
     .await;
     world.rpc("evm_mine", "[]").await;
-    eventually("mined", async || {
-        world
-            .count("SELECT count(*) FROM chain.transactions WHERE status = 3")
-            .await
-            == 1
+    eventually("mined and read", async || {
+        let mined = "SELECT count(*) FROM chain.transactions WHERE status = 3";
+        let read =
+            "SELECT count(*) FROM chain.logs WHERE status = 1 AND body ->> 'log' = 'withdrawn'";
+        world.count(mined).await == 1 && world.count(read).await == 1
     })
     .await;
     let answer = world.rpc("anvil_reorg", "[1, []]").await;
