@@ -269,7 +269,7 @@ contract AttestationTest is Fixture {
         _refused(params, posted, Closer.User);
     }
 
-    function test_an_inner_node_is_no_leaf() public {
+    function test_I7_an_inner_node_is_no_leaf() public {
         ChannelParams memory params = _custodial(vaultHub);
         State memory state = _state(params, 1, 1 ether);
         // The state's hash stands one level above the leaves of a tree that was signed with depth 2.

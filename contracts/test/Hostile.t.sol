@@ -61,18 +61,18 @@ contract HostileTest is Fixture {
         vm.assertEq(channels.reclaimable(payout), 0, "once");
     }
 
-    function test_a_reverting_false_or_gas_burning_transfer_becomes_a_claim() public {
+    function test_I8_a_reverting_false_or_gas_burning_transfer_becomes_a_claim() public {
         _failsAndIsClaimed(HostileToken.Mood.Reverts, vaultHub);
         _failsAndIsClaimed(HostileToken.Mood.ReturnsFalse, vaultHub);
         _failsAndIsClaimed(HostileToken.Mood.BurnsGas, vaultHub);
     }
 
-    function test_a_failing_mint_becomes_a_claim_that_mints() public {
+    function test_I8_a_failing_mint_becomes_a_claim_that_mints() public {
         _failsAndIsClaimed(HostileToken.Mood.Reverts, mintHub);
         _failsAndIsClaimed(HostileToken.Mood.BurnsGas, mintHub);
     }
 
-    function test_tokens_that_are_here_do_not_wait_for_a_mint_that_is_refused() public {
+    function test_I8_tokens_that_are_here_do_not_wait_for_a_mint_that_is_refused() public {
         bad.setMood(HostileToken.Mood.Reverts);
         _settleExit(_custodial(vaultHub));
         _settleExit(_custodial(mintHub));
@@ -88,7 +88,7 @@ contract HostileTest is Fixture {
         vm.assertEq(_balance(payout), 200 ether, "all");
     }
 
-    function test_a_payee_that_burns_gas_stops_no_batch() public {
+    function test_I8_a_payee_that_burns_gas_stops_no_batch() public {
         Withdrawal[] memory items = new Withdrawal[](5);
         for (uint256 i = 0; i < items.length; ++i) {
             ChannelParams memory params = _custodial(vaultHub);
@@ -101,7 +101,7 @@ contract HostileTest is Fixture {
     }
 
     /// Each call is refused because of the guard and for no other reason, from a payout and from a deposit.
-    function test_every_guarded_function_refuses_reentry() public {
+    function test_I8_every_guarded_function_refuses_reentry() public {
         bytes[] memory calls = _guardedCalls();
         bad.setMood(HostileToken.Mood.Reenters);
         bytes4 guarded = bytes4(keccak256("ReentrancyGuardReentrantCall()"));
@@ -155,7 +155,7 @@ contract HostileTest is Fixture {
     }
 
     /// What can't be stopped by anything but its own rules: paused or not, the same refusal.
-    function test_no_exit_looks_at_the_pause() public {
+    function test_I8_no_exit_looks_at_the_pause() public {
         bytes[] memory calls = _guardedCalls();
         bool[21] memory pausable;
         (pausable[0], pausable[4], pausable[5], pausable[6]) = (true, true, true, true);
@@ -171,7 +171,7 @@ contract HostileTest is Fixture {
         }
     }
 
-    function test_an_empty_or_oversized_answer_is_a_success() public {
+    function test_I8_an_empty_or_oversized_answer_is_a_success() public {
         bad.setMood(HostileToken.Mood.ReturnsNothing);
         _settleExit(_custodial(vaultHub));
         bad.setMood(HostileToken.Mood.ReturnsMuch);
@@ -235,7 +235,7 @@ contract HostileTest is Fixture {
         channels.claimReclaim(payout, payout);
     }
 
-    function test_starving_a_payout_of_gas_reverts_instead_of_making_a_claim() public {
+    function test_I8_starving_a_payout_of_gas_reverts_instead_of_making_a_claim() public {
         Withdrawal memory item = _withdrawal(_custodial(vaultHub), 10 ether, payout);
         (bool success,) = address(channels).call{gas: 150_000}(abi.encodeCall(channels.withdraw, (item)));
         vm.assertTrue(!success, "reverted");

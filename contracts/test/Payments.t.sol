@@ -286,7 +286,7 @@ contract WithdrawTest is Fixture {
         _refused(item, WithdrawFault.UserSignature);
     }
 
-    function test_a_withdrawal_of_one_channel_contract_or_chain_pays_in_no_other() public {
+    function test_I7_a_withdrawal_of_one_channel_contract_or_chain_pays_in_no_other() public {
         Withdrawal memory item = _withdrawal(_custodial(vaultHub), 10 ether, payout);
         item.params.salt = keccak256("another account");
         _refused(item, WithdrawFault.HubSignature);

@@ -338,7 +338,7 @@ contract EquivocationTest is Fixture {
         channels.proveEquivocation(params, first, one, second, two);
     }
 
-    function test_two_leaves_of_one_batch_are_an_equivocation_even_by_its_anchor() public {
+    function test_I7_two_leaves_of_one_batch_are_an_equivocation_even_by_its_anchor() public {
         ChannelParams memory params = _custodial(vaultHub);
         State memory first = _state(params, 5, 10 ether);
         State memory second = _state(params, 5, 11 ether);

@@ -201,7 +201,7 @@ contract RegistryTest is Fixture {
         vm.assertEq(channels.hubOf(newcomer).owed, owed, "owed");
     }
 
-    function test_a_pause_does_not_keep_an_allowance_from_what_is_owed() public {
+    function test_I8_a_pause_does_not_keep_an_allowance_from_what_is_owed() public {
         ChannelParams memory params = _owing(5 ether);
         vm.prank(guardian);
         channels.setPaused(true);
@@ -215,7 +215,7 @@ contract RegistryTest is Fixture {
     }
 
     /// The admin must not be able to stop an unlock by granting so much that nothing can return to the allowance.
-    function test_an_allowance_at_its_limit_stops_no_unlock() public {
+    function test_I8_an_allowance_at_its_limit_stops_no_unlock() public {
         ChannelParams memory params = _custodial(mintHub);
         Lock[] memory locks = new Lock[](2);
         locks[0] = Lock("known", 1, false, 10 ether, type(uint40).max, sha256(abi.encode(bytes32("x"))), 0);

@@ -27,7 +27,7 @@ contract TypesTest {
         hashes[12] = Types.meter(word, uint64(number));
     }
 
-    function testFuzz_no_digest_of_one_type_equals_a_digest_of_another(bytes32 word, uint256 number) public pure {
+    function testFuzz_I7_no_digest_of_one_type_equals_a_digest_of_another(bytes32 word, uint256 number) public pure {
         bytes32[] memory hashes = _all(word, number);
         for (uint256 i = 0; i < hashes.length; ++i) {
             for (uint256 j = 0; j < i; ++j) {
@@ -36,7 +36,7 @@ contract TypesTest {
         }
     }
 
-    function test_type_hashes_differ() public pure {
+    function test_I7_type_hashes_differ() public pure {
         bytes32[14] memory types = [
             Types.CHANNEL_PARAMS_TYPEHASH,
             Types.STATE_TYPEHASH,
@@ -60,7 +60,7 @@ contract TypesTest {
         }
     }
 
-    function testFuzz_a_digest_counts_on_one_chain_and_one_contract(
+    function testFuzz_I7_a_digest_counts_on_one_chain_and_one_contract(
         bytes32 structHash,
         uint64 chain,
         uint64 otherChain,

@@ -12,11 +12,12 @@ interface IChannelClaims {
     /// @notice Pays the closer of an ended `epoch`: a user its balance, a hub its collateral back into the vault.
     function claimDelayed(ChannelParams calldata params, uint32 epoch) external;
 
-    /// @notice Pays what the hub's funds could not at the end of `epoch`, as far as they reach now.
+    /// @notice Pays what the hub's funds could not at the end of `epoch`, as far as they reach now: what locks left owed
+    /// at any time, the balance of a closing user only after its late payout.
     function payOwed(ChannelParams calldata params, uint32 epoch) external;
 
     /// @notice Pays again what failed to arrive at `account`. Anybody may push it to `account`; only `account` itself
-    /// may name another receiver.
+    /// may name another receiver. Held tokens and tokens still to be minted are paid each by itself.
     function claimReclaim(address account, address to) external;
 
     /*//////////////////////////////////////////////////////////////////////////

@@ -7,7 +7,7 @@ import {ChannelParams, CloseIntent, CoSigned, Credit, Dispute, State} from "../l
 /// @dev Functions of a running dispute take the `Dispute` as the last event left it; the contract knows its hash.
 interface IChannelDisputes {
     /// @notice Posts a state and starts the window. The closer is who signed `intent`, else the sender: the hub signer,
-    /// the user signer, or `user` (a party in a self-custodied channel, an exit in a custodial one).
+    /// the user signer, or `user` (a party in a self-custodied channel; in a custodial one an exit, and only as sender).
     /// @dev Version 0 is the null state: hub balance = capacity, all else zero, no attestation.
     /// @param credit Newest credit of the hub that the state may not have folded.
     function close(

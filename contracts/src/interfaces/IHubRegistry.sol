@@ -51,7 +51,7 @@ interface IHubRegistry {
     /// @notice Moves `amount` of the sender's tokens into the vault of `hub` (vault mode), for payouts.
     function fundVault(address hub, uint256 amount) external;
 
-    /// @notice Moves `amount` of the sender's tokens into the bond of `hub`, for forfeits.
+    /// @notice Moves `amount` of the sender's tokens into the bond of `hub`, for forfeits; there is no way back.
     function fundBond(address hub, uint256 amount) external;
 
     /// @notice Announces a withdrawal from the sender's vault. It can be taken from 2 x `maxChallengePeriod` on, for
@@ -71,7 +71,8 @@ interface IHubRegistry {
                                         ROLES
     //////////////////////////////////////////////////////////////////////////*/
 
-    /// @notice Admin: lets `hub`, registered or about to be, create `amount` more tokens by payouts.
+    /// @notice Admin: lets `hub`, registered or about to be, create `amount` more tokens by payouts. While paused only up
+    /// to what the hub owes.
     function allowMint(address hub, uint256 amount) external;
 
     /// @notice Admin: names the next admin, who takes over by `acceptAdmin`.
@@ -83,7 +84,8 @@ interface IHubRegistry {
     /// @notice Admin: replaces the guardian.
     function setGuardian(address next) external;
 
-    /// @notice Guardian: stops or lets go what brings new obligations: new hubs, new signers, mint allowance, deposits.
+    /// @notice Guardian: stops or lets go what brings new obligations: new hubs, new signers, mint allowance beyond what is
+    /// owed, deposits.
     /// Withdrawals, closes and everything after them never look at it.
     function setPaused(bool paused_) external;
 

@@ -51,6 +51,9 @@ abstract contract Model is Fixture {
     uint256 public burnedIn;
     uint256 public granted;
     mapping(string => uint256) public calls;
+    /// How often each invariant (by its number) was looked at, and what of it was found broken.
+    mapping(uint256 => uint256) public checked;
+    mapping(uint256 => string) public broken;
 
     function setUp() public override {
         super.setUp();
@@ -63,6 +66,11 @@ abstract contract Model is Fixture {
             account.id = _id(account.params);
             _restart(account);
         }
+    }
+
+    function _hold(uint256 id, bool holds, string memory what) internal {
+        ++checked[id];
+        if (!holds) broken[id] = what;
     }
 
     function _restart(Account storage account) internal {
