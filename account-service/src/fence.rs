@@ -49,7 +49,14 @@ pub async fn run(pool: &PgPool, action: &FenceAction) -> anyhow::Result<()> {
                 "compare both databases with the newest anchor first, then add --confirm"
             );
             let lifted = hubs_write::lift_fence(pool, hub).await?;
-            println!("{}", if lifted { "lifted" } else { "there is no fence" });
+            println!(
+                "{}",
+                if lifted {
+                    "lifted"
+                } else {
+                    "there is no fence"
+                }
+            );
         }
     }
     Ok(())

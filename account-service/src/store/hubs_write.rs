@@ -39,12 +39,11 @@ pub async fn fences(pool: &PgPool) -> sqlx::Result<Vec<(Uuid, Option<String>)>> 
 
 /// Lifts the fence of a hub; whether there was one.
 pub async fn lift_fence(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "UPDATE account.hubs SET fence = NULL WHERE hub_id = $1 AND fence IS NOT NULL",
-    )
-    .bind(hub_id)
-    .execute(pool)
-    .await?;
+    let done =
+        sqlx::query("UPDATE account.hubs SET fence = NULL WHERE hub_id = $1 AND fence IS NOT NULL")
+            .bind(hub_id)
+            .execute(pool)
+            .await?;
     Ok(done.rows_affected() == 1)
 }
 
