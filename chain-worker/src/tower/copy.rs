@@ -262,42 +262,34 @@ mod tests {
         let sound = batch(5, &[(1, 1), (2, 1)]);
         let check = |batch: &AttestedBatch| Opened::new(batch)?.verify(&domain(), &params());
         assert!(check(&sound).is_ok());
-        let mut forged = Vec::new();
-        forged.push(AttestedBatch {
-            batch_id: 6,
-            ..sound.clone()
-        });
-        forged.push(AttestedBatch {
-            prev_root: Hash32([1; 32]),
-            ..sound.clone()
-        });
-        forged.push(AttestedBatch {
-            user_signature: sound.hub_signature,
-            ..sound.clone()
-        });
-        forged.push(AttestedBatch {
-            hub_signature: sound.user_signature,
-            ..sound.clone()
-        });
         let other = batch(5, &[(1, 1), (2, 2)]).states;
-        forged.push(AttestedBatch {
-            states: other,
-            ..sound.clone()
-        });
         let swapped = batch(5, &[(2, 1), (1, 1)]).states;
-        forged.push(AttestedBatch {
-            states: swapped,
+        let with = |states| AttestedBatch {
+            states,
             ..sound.clone()
-        });
-        let cut = sound.states[..300].to_vec();
-        forged.push(AttestedBatch {
-            states: cut,
-            ..sound.clone()
-        });
-        forged.push(AttestedBatch {
-            states: Vec::new(),
-            ..sound.clone()
-        });
+        };
+        let forged = [
+            AttestedBatch {
+                batch_id: 6,
+                ..sound.clone()
+            },
+            AttestedBatch {
+                prev_root: Hash32([1; 32]),
+                ..sound.clone()
+            },
+            AttestedBatch {
+                user_signature: sound.hub_signature,
+                ..sound.clone()
+            },
+            AttestedBatch {
+                hub_signature: sound.user_signature,
+                ..sound.clone()
+            },
+            with(other),
+            with(swapped),
+            with(sound.states[..300].to_vec()),
+            with(Vec::new()),
+        ];
         for batch in forged {
             assert!(check(&batch).is_err(), "{batch:?}");
         }
