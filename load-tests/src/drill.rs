@@ -104,6 +104,9 @@ pub struct OverloadPlan {
     pub singles: u32,
     /// How many times the capacity is offered.
     pub times: f64,
+    /// Transfers a second to offer at least: a capacity measured beside other work may be too low
+    /// to fill a queue by its multiple.
+    pub least: f64,
     /// Connections that offer lists of 1,000 transfers, each for itself.
     pub lists: u32,
 }
@@ -125,7 +128,7 @@ pub async fn overload(bed: &mut Bed, plan: OverloadPlan) -> anyhow::Result<Overl
         remember: true,
         ..bed.load(plan.singles)?
     };
-    let per_second = capacity * plan.times / LIST as f64;
+    let per_second = (capacity * plan.times).max(plan.least) / LIST as f64;
     let flood = Load {
         pace: Pace::Open { per_second },
         ..Load {

@@ -66,6 +66,7 @@ async fn overload(args: &Args) -> anyhow::Result<()> {
         seconds: if args.short { 3 } else { args.seconds },
         singles: 256,
         times: 10.0,
+        least: 20_000.0,
         lists: 128,
     };
     let found = drill::overload(&mut bed, plan).await?;

@@ -21,6 +21,7 @@ async fn ten_times_the_capacity_loses_nothing_and_ends_with_the_load() {
         seconds: 5,
         singles: 32,
         times: 10.0,
+        least: 20_000.0,
         lists: 64,
     };
     let found = drill::overload(&mut bed, plan).await.unwrap();
