@@ -361,7 +361,7 @@ impl From<Refused> for Problem {
         let mut problem = Self::with(code, refused.detail);
         problem.about.available = refused.available;
         problem.about.required = refused.required;
-        problem.about.limit = refused.limit;
+        problem.about.limit = refused.limit.map(Into::into);
         problem
     }
 }

@@ -42,15 +42,18 @@ DECLARE
     made   int := 0;
     name   text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(7368756202);
     WHILE monday <= ahead LOOP
         name := 'operations_' || to_char(monday AT TIME ZONE 'UTC', 'YYYY_MM_DD');
         IF to_regclass('account.' || name) IS NULL THEN
-            -- Apart first and then attached: that takes no lock that readers or writers wait for.
-            EXECUTE format('CREATE TABLE account.%I (LIKE account.operations INCLUDING ALL)', name);
-            EXECUTE format('ALTER TABLE account.operations ATTACH PARTITION account.%I FOR VALUES FROM (%L) TO (%L)',
-                name, account.first_id(monday), account.first_id(monday + interval '7 days'));
-            made := made + 1;
+            BEGIN
+                -- Apart first and then attached: that takes no lock that readers or writers wait for.
+                EXECUTE format('CREATE TABLE account.%I (LIKE account.operations INCLUDING ALL)', name);
+                EXECUTE format('ALTER TABLE account.operations ATTACH PARTITION account.%I FOR VALUES FROM (%L) TO (%L)',
+                    name, account.first_id(monday), account.first_id(monday + interval '7 days'));
+                made := made + 1;
+            EXCEPTION WHEN duplicate_table OR unique_violation THEN
+                NULL; -- another replica was first
+            END;
         END IF;
         monday := monday + interval '7 days';
     END LOOP;

@@ -352,9 +352,9 @@ impl FailureView {
             ..
         } = Refused::deserialize(stored).ok()?;
         Some(Self {
-            code,
-            detail,
-            limit,
+            code: code.into(),
+            detail: detail.into(),
+            limit: limit.map(Into::into),
         })
     }
 }

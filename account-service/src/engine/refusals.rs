@@ -5,9 +5,9 @@ use crate::store::directory::Account;
 use hub_client::{ISSUE_LIMIT, ISSUE_PER_ORDER};
 use hub_core::{Amount, Refusal};
 
-fn refused(code: &str, detail: impl Into<String>) -> Refused {
+fn refused(code: &str, detail: impl Into<Box<str>>) -> Refused {
     Refused {
-        code: code.to_owned(),
+        code: code.into(),
         detail: detail.into(),
         available: None,
         required: None,
@@ -167,7 +167,7 @@ pub(crate) fn hub_cap(name: &str) -> Refused {
         "The amount is above what the hub issues in one order. Send less, or ask its operator."
     };
     Refused {
-        limit: Some(name.to_owned()),
+        limit: Some(name.into()),
         ..refused("LIMIT_EXCEEDED", detail)
     }
 }

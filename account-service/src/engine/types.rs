@@ -287,9 +287,9 @@ impl GroupRefused {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// Code of API.md's table, for example `INSUFFICIENT_FUNDS`.
-    pub code: String,
+    pub code: Box<str>,
     /// What to do.
-    pub detail: String,
+    pub detail: Box<str>,
     /// For lack of funds or capacity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub available: Option<Amount>,
@@ -298,7 +298,7 @@ pub struct Refused {
     pub required: Option<Amount>,
     /// Which of several limits, where the code alone does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<String>,
+    pub limit: Option<Box<str>>,
 }
 
 /// Why a request should be sent again with the same key.
