@@ -536,7 +536,10 @@ async fn of_5_000_hostile_batches_against_the_hub_none_creates_money_and_its_sum
         .await
         .unwrap();
     // A restart begins a session; the rest is read from the rows.
-    let read = Marks { session: marks.session, ..read };
+    let read = Marks {
+        session: marks.session,
+        ..read
+    };
     assert_eq!(read, marks, "the running sums are not those of the rows");
     for (channel, held) in &thief.model.held {
         let head = restarted.channel(*channel).await.unwrap();
