@@ -4,13 +4,15 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 STACK := $(TARGET)/release/stack
+# Only tests and benchmarks need these packages.
+TESTS_ONLY := differential load-tests simulator tidy
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 up: ## install what is missing, build, start the local stack, and run a business day through it
 	deploy/setup
-	cargo build --release --workspace
+	cargo build --release --workspace $(TESTS_ONLY:%=--exclude %)
 	$(STACK) up
 	$(TARGET)/release/acctl --env-file .local/dev.env story
 

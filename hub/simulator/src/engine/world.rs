@@ -358,13 +358,15 @@ impl World {
     }
 
     fn complete(&mut self, batch: u64) {
+        let Some(entry) = self.hub.journal.get(&batch) else {
+            return;
+        };
+        if entry.completed {
+            return;
+        }
+        let operations = entry.operations.clone();
         self.hub.complete(batch);
-        let done = self
-            .hub
-            .journal
-            .get(&batch)
-            .map(|entry| entry.operations.clone());
-        if let (Mode::LossyAfterHub | Mode::HubJump, Some(operations)) = (self.mode, done) {
+        if matches!(self.mode, Mode::LossyAfterHub | Mode::HubJump) {
             self.acknowledge(&operations);
         }
     }
@@ -505,7 +507,10 @@ impl World {
                 self.advance();
             }
             self.show_fates();
+            if self.db.operations.len() >= before + 10 {
+                return true;
+            }
         }
-        self.db.operations.len() >= before + 10
+        false
     }
 }
