@@ -349,7 +349,13 @@ impl ResponseError for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        Self::internal(error)
+        match RetryReason::of(&error) {
+            RetryReason::Internal => Self::internal(error),
+            busy => {
+                tracing::warn!(%error, "the database is busy");
+                busy.into()
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ const AT_ONCE: usize = 8_192;
 /// Somebody waits for an account.
 pub(super) struct LookUp {
     pub id: Uuid,
-    pub reply: oneshot::Sender<Option<Arc<Account>>>,
+    pub reply: oneshot::Sender<sqlx::Result<Option<Arc<Account>>>>,
 }
 
 /// Answers look-ups until nobody can ask any more. What comes while the database works is the
@@ -32,13 +32,18 @@ pub(super) async fn run(pool: PgPool, mut queue: mpsc::Receiver<LookUp>) {
                     .collect();
                 for look_up in wanted.drain(..) {
                     // Who went away needs no answer.
-                    let _ = look_up.reply.send(found.get(&look_up.id).cloned());
+                    let _ = look_up.reply.send(Ok(found.get(&look_up.id).cloned()));
                 }
             }
             Err(error) => {
-                // Whoever waits sees its reply dropped, and is told to try again.
                 tracing::error!(%error, "accounts can't be read");
-                wanted.clear();
+                for look_up in wanted.drain(..) {
+                    let same = match error {
+                        sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut,
+                        _ => sqlx::Error::WorkerCrashed,
+                    };
+                    let _ = look_up.reply.send(Err(same));
+                }
             }
         }
     }

@@ -60,7 +60,7 @@ impl From<sqlx::Error> for Failure {
             Some("40001" | "40P01") => Self::Again("contention"),
             _ => {
                 tracing::error!(%error, "database refused a batch");
-                Self::GiveUp(RetryReason::Internal)
+                Self::GiveUp(RetryReason::of(&error))
             }
         }
     }

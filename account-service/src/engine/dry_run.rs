@@ -40,7 +40,7 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
             .collect(),
         Err(error) => {
             tracing::error!(%error, "heads can't be read");
-            return failed(RetryReason::Internal);
+            return failed(RetryReason::of(&error));
         }
     };
     let known = Known {

@@ -204,7 +204,7 @@ impl Engine {
             }
             let job = self.prepare(request).await.map_err(|error| {
                 tracing::error!(%error, "accounts can't be read");
-                GroupRefused::new(at, Outcome::Retry(RetryReason::Internal))
+                GroupRefused::new(at, Outcome::Retry(RetryReason::of(&error.0)))
             })?;
             jobs.push(job);
         }
@@ -387,7 +387,7 @@ impl Engine {
         let look_up = LookUp { id, reply };
         let asked = self.inner.look_ups.send(look_up).await;
         asked.map_err(|_| sqlx::Error::WorkerCrashed)?;
-        let found = answer.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+        let found = answer.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
         if let Some(account) = &found {
             let mut accounts = self.accounts();
             if accounts.len() >= limits::CACHED_ACCOUNTS {

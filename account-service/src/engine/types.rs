@@ -317,3 +317,14 @@ pub enum RetryReason {
     /// The database does not answer.
     Internal,
 }
+
+impl RetryReason {
+    /// Why a request failed with the database. Whoever waited in vain for a connection met a crowd,
+    /// not a fault.
+    pub(crate) fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Backpressure,
+            _ => Self::Internal,
+        }
+    }
+}

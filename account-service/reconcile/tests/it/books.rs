@@ -153,7 +153,7 @@ impl Books {
             books.row(
                 "hub.hubs",
                 json!({"hub_id": id, "terms": terms, "session": Uuid::from_u128(9), "generation": 0,
-                    "batch_floor": 0, "account_batch": 0, "account_root": bytes([0; 32])}),
+                    "batch_floor": 0, "version_floor": 0, "imported": 0, "account_batch": 0, "account_root": bytes([0; 32])}),
             );
         }
         books
