@@ -1,6 +1,7 @@
 //! What a hub whose database was set back is given: committed batches, the orders in them, and
 //! the `Withdraw`s it has signed.
 
+use super::settlement::withdraw_of;
 use crate::engine::{Kind, Request};
 use hub_core::{Address, Amount, ChannelId, Hash32, OperationId, Signature, types::Withdraw};
 use runtime::pg::{PgAddress, PgAmount, PgChannelId, PgHash, PgSignature};
@@ -149,18 +150,14 @@ pub async fn signed(
     .await?;
     rows.iter()
         .map(|row| {
-            let id: Uuid = row.try_get("id")?;
-            let withdraw = Withdraw {
-                channel_id: row.try_get::<PgChannelId, _>("channel_id")?.0,
-                epoch: row.try_get::<i32, _>("epoch")?.cast_unsigned(),
-                prev_total: row.try_get::<PgAmount, _>("prev_total")?.0,
-                amount: row.try_get::<PgAmount, _>("amount")?.0,
-                to: row.try_get::<PgAddress, _>("to_address")?.0,
-                valid_until: row.try_get::<i64, _>("valid_until")?.cast_unsigned(),
-                request_id: OperationId(*id.as_bytes()).word(),
-            };
+            let withdraw = withdraw_of(row)?;
             let signature: PgSignature = row.try_get("hub_signature")?;
-            Ok((id, withdraw, signature.0, row.try_get("executed")?))
+            Ok((
+                row.try_get("id")?,
+                withdraw,
+                signature.0,
+                row.try_get("executed")?,
+            ))
         })
         .collect()
 }

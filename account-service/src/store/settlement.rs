@@ -4,6 +4,7 @@
 use hub_core::{Address, Amount, ChannelId, Hash32, Signature, types::Withdraw};
 use runtime::pg::{PgAddress, PgAmount, PgChannelId, PgHash, PgSignature};
 use serde::Serialize;
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
@@ -125,23 +126,29 @@ pub async fn fix_terms(
     .await?;
     rows.iter()
         .map(|row| {
-            let id: Uuid = row.try_get("id")?;
+            let withdraw = withdraw_of(row)?;
             Ok(Signable {
-                id,
-                withdraw: Withdraw {
-                    channel_id: row.try_get::<PgChannelId, _>("channel_id")?.0,
-                    epoch: row.try_get::<i32, _>("epoch")?.cast_unsigned(),
-                    prev_total: row.try_get::<PgAmount, _>("prev_total")?.0,
-                    amount: row.try_get::<PgAmount, _>("amount")?.0,
-                    to: row.try_get::<PgAddress, _>("to_address")?.0,
-                    valid_until: row.try_get::<i64, _>("valid_until")?.cast_unsigned(),
-                    request_id: hub_core::OperationId(*id.as_bytes()).word(),
-                },
+                id: row.try_get("id")?,
+                withdraw,
                 account: row.try_get("account_id")?,
                 correlation_id: row.try_get("correlation_id")?,
             })
         })
         .collect()
+}
+
+/// What is signed for an order whose terms are fixed.
+pub(super) fn withdraw_of(row: &PgRow) -> sqlx::Result<Withdraw> {
+    let id: Uuid = row.try_get("id")?;
+    Ok(Withdraw {
+        channel_id: row.try_get::<PgChannelId, _>("channel_id")?.0,
+        epoch: row.try_get::<i32, _>("epoch")?.cast_unsigned(),
+        prev_total: row.try_get::<PgAmount, _>("prev_total")?.0,
+        amount: row.try_get::<PgAmount, _>("amount")?.0,
+        to: row.try_get::<PgAddress, _>("to_address")?.0,
+        valid_until: row.try_get::<i64, _>("valid_until")?.cast_unsigned(),
+        request_id: hub_core::OperationId(*id.as_bytes()).word(),
+    })
 }
 
 /// Both signatures of a withdrawal.

@@ -90,6 +90,26 @@ pub struct Planned {
     pub correlation_id: String,
 }
 
+/// The oldest planned commands of a kind that are due.
+async fn due(
+    db: impl PgExecutor<'_>,
+    hub: Address,
+    kind: i16,
+    limit: i64,
+    now: OffsetDateTime,
+) -> sqlx::Result<Vec<(Uuid, Json<Command>, String)>> {
+    sqlx::query_as(
+        "SELECT id, body, correlation_id FROM chain.commands
+         WHERE hub = $1 AND kind = $2 AND status = 1 AND not_before <= $3 ORDER BY id LIMIT $4",
+    )
+    .bind(PgAddress(hub))
+    .bind(kind)
+    .bind(now)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+}
+
 /// The oldest planned withdrawals of a hub that are due.
 pub async fn due_withdrawals(
     db: impl PgExecutor<'_>,
@@ -97,15 +117,7 @@ pub async fn due_withdrawals(
     limit: i64,
     now: OffsetDateTime,
 ) -> sqlx::Result<Vec<Planned>> {
-    let rows: Vec<(Uuid, Json<Command>, String)> = sqlx::query_as(
-        "SELECT id, body, correlation_id FROM chain.commands
-         WHERE hub = $1 AND kind = 1 AND status = 1 AND not_before <= $2 ORDER BY id LIMIT $3",
-    )
-    .bind(PgAddress(hub))
-    .bind(now)
-    .bind(limit)
-    .fetch_all(db)
-    .await?;
+    let rows = due(db, hub, WITHDRAW, limit, now).await?;
     let planned = rows
         .into_iter()
         .filter_map(|(id, body, correlation_id)| match body.0 {
@@ -129,15 +141,7 @@ pub async fn due_closes(
     limit: i64,
     now: OffsetDateTime,
 ) -> sqlx::Result<Vec<PlannedClose>> {
-    let rows: Vec<(Uuid, Json<Command>, String)> = sqlx::query_as(
-        "SELECT id, body, correlation_id FROM chain.commands
-         WHERE hub = $1 AND kind = 3 AND status = 1 AND not_before <= $2 ORDER BY id LIMIT $3",
-    )
-    .bind(PgAddress(hub))
-    .bind(now)
-    .bind(limit)
-    .fetch_all(db)
-    .await?;
+    let rows = due(db, hub, CLOSE, limit, now).await?;
     let closes = rows.into_iter().filter_map(|(id, body, correlation_id)| {
         let Command::Close(close) = body.0 else {
             return None;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// An account of the local chain whose key the node keeps.
 pub(crate) const CUSTOMER: &str = "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc";
 /// Longest that a payment, its confirmations and what follows may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn rpc(system: &System, method: &str, params: Value) -> Value {
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
@@ -21,6 +21,20 @@ pub(crate) async fn rpc(system: &System, method: &str, params: Value) -> Value {
     let answer: Value = serde_json::from_slice(&sent.unwrap().bytes().await.unwrap()).unwrap();
     assert!(answer["error"].is_null(), "{method}: {answer}");
     answer["result"].clone()
+}
+
+/// Lets the chain's time pass.
+pub(crate) async fn pass(system: &System, seconds: u64) {
+    rpc(system, "evm_increaseTime", json!([seconds])).await;
+    rpc(system, "evm_mine", json!([])).await;
+}
+
+/// What an account of the chain has of the token.
+pub(crate) async fn tokens(system: &System, of: &str) -> u128 {
+    let data = format!("0x70a08231{:0>64}", &of[2..]);
+    let call = json!([{"to": system.env("TOKEN_ADDRESS"), "data": data}, "latest"]);
+    let answer = rpc(system, "eth_call", call).await;
+    u128::from_str_radix(answer.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
 
 /// Sends a transaction of the customer's and waits until it is mined.

@@ -1,7 +1,7 @@
 //! A thief with the custody key posts states in which accounts had more, while every service is
 //! dead: the watchtower comes back in time, the thief gets nothing, and business goes on.
 
-use crate::chain::{CUSTOMER, is_clean, rpc, until};
+use crate::chain::{CUSTOMER, is_clean, pass, rpc, tokens, until};
 use crate::{PATIENCE, funded, printed};
 use chain::calls::{self, dispute};
 use chain::{CoSigned, Node, Wallet};
@@ -66,11 +66,6 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 async fn count(database: &PgPool, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(database).await.unwrap()
-}
-
-async fn pass(system: &System, seconds: u64) {
-    rpc(system, "evm_increaseTime", json!([seconds])).await;
-    rpc(system, "evm_mine", json!([])).await;
 }
 
 fn channel(account: &Answer) -> String {
@@ -197,14 +192,6 @@ async fn stale_closes_of_a_thief_are_answered_with_all_services_dead_and_the_nex
     assert_eq!(left.body["data"][0]["amount"], "700", "{left:?}");
     assert_eq!(left.body["data"][0]["balance_after"], "0");
     is_clean(&system).await;
-}
-
-/// What an account of the chain has of the token.
-async fn tokens(system: &System, of: &str) -> u128 {
-    let data = format!("0x70a08231{:0>64}", &of[2..]);
-    let call = json!([{"to": system.env("TOKEN_ADDRESS"), "data": data}, "latest"]);
-    let answer = rpc(system, "eth_call", call).await;
-    u128::from_str_radix(answer.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

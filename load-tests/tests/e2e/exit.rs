@@ -1,6 +1,7 @@
 //! With every service of ours dead, a proof file and a key get the money out of a running
 //! system's channel, and a third party's tower answers a stale close.
 
+use crate::chain::{PATIENCE, pass, rpc, tokens, until};
 use crate::printed;
 use load_tests::{Answer, System};
 use serde_json::{Value, json};
@@ -15,47 +16,8 @@ const CUSTOMER_KEY: &str = "2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf70
 const TOWER: &str = "0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f";
 const TOWER_KEY: &str = "dbda1821b80551c9d65939329250298aa3472ba22feea921c0cf5d620ea67b97";
 const RICH: &str = "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955";
-/// Longest that a payment and what follows may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The local stack's window, and what a closer waits longer, in seconds.
 const WINDOW: u64 = 60;
-
-async fn rpc(system: &System, method: &str, params: Value) -> Value {
-    let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let sent = client
-        .post(system.env("CHAIN_RPC"))
-        .json(&request)
-        .send()
-        .await;
-    let answer: Value = serde_json::from_slice(&sent.unwrap().bytes().await.unwrap()).unwrap();
-    assert!(answer["error"].is_null(), "{method}: {answer}");
-    answer["result"].clone()
-}
-
-async fn pass(system: &System, seconds: u64) {
-    rpc(system, "evm_increaseTime", json!([seconds])).await;
-    rpc(system, "evm_mine", json!([])).await;
-}
-
-async fn tokens(system: &System, of: &str) -> u128 {
-    let data = format!("0x70a08231{:0>64}", &of[2..]);
-    let call = json!([{"to": system.env("TOKEN_ADDRESS"), "data": data}, "latest"]);
-    let answer = rpc(system, "eth_call", call).await;
-    u128::from_str_radix(answer.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
-}
-
-async fn until(system: &System, path: &str, status: &str) {
-    let begun = Instant::now();
-    loop {
-        let answer = system.get(path).await.unwrap();
-        if answer.text("status") == status {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{path}: {answer:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
 
 /// An account that is paid at the customer's address, with 5,000 units.
 async fn account(system: &System, hub: &str) -> Answer {
@@ -66,7 +28,7 @@ async fn account(system: &System, hub: &str) -> Answer {
     until(
         system,
         &format!("/v1/issuances/{}", issued.text("id")),
-        "completed",
+        |issued| issued.text("status") == "completed",
     )
     .await;
     account
@@ -129,7 +91,7 @@ async fn money_leaves_by_a_proof_and_a_tower_answers_with_every_service_dead() {
         until(
             &system,
             &format!("/v1/withdrawals/{}", order.text("id")),
-            "completed",
+            |done| done.text("status") == "completed",
         )
         .await;
         proofs.push(fetch(&system, &payer, &format!("{}.json", id(hub))).await);
