@@ -33,19 +33,22 @@ contract Handler is Model {
                                      OFF THE CHAIN
     //////////////////////////////////////////////////////////////////////////*/
 
+    /// One to five payments: a state is revoked once two more were signed.
     function pay(uint256 seed, uint96 amount, bool toUser) external counted("pay") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         if (account.closer != Closer.None) return;
-        State memory next = _newest(account);
-        uint96 moved = uint96(amount % STEP);
-        if (!toUser && moved > next.userBalance) moved = next.userBalance;
-        if (toUser) (next.userBalance, next.hubBalance) = (next.userBalance + moved, next.hubBalance - moved);
-        else (next.userBalance, next.hubBalance) = (next.userBalance - moved, next.hubBalance + moved);
-        _sign(account, next);
+        for (uint256 i = 0; i <= amount / STEP % 5; ++i) {
+            State memory next = _newest(account);
+            uint96 moved = uint96(amount % STEP);
+            if (!toUser && moved > next.userBalance) moved = next.userBalance;
+            if (toUser) (next.userBalance, next.hubBalance) = (next.userBalance + moved, next.hubBalance - moved);
+            else (next.userBalance, next.hubBalance) = (next.userBalance - moved, next.hubBalance + moved);
+            _sign(account, next);
+        }
     }
 
     function fold(uint256 seed) external counted("fold") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         if (account.closer != Closer.None) return;
         State memory next = _newest(account);
         uint96 added = uint96(account.deposited - next.deposited + account.credit - next.credited);
@@ -55,13 +58,13 @@ contract Handler is Model {
     }
 
     function credit(uint256 seed, uint96 amount) external counted("credit") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         if (account.closer == Closer.None) account.credit += uint128(amount % STEP);
     }
 
     /// One lock of the hub's to the user, on a preimage that is known or one that never will be.
     function lock(uint256 seed, uint96 amount, bool known) external counted("lock") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         State memory next = _newest(account);
         if (account.closer != Closer.None || next.hubLocked != 0) return;
         Lock[] memory locks = _locksOf(1 + uint96(amount % STEP), known);
@@ -72,7 +75,7 @@ contract Handler is Model {
     }
 
     function failLock(uint256 seed) external counted("failLock") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         State memory next = _newest(account);
         if (account.closer != Closer.None || next.hubLocked == 0) return;
         next.hubBalance += next.hubLocked;
@@ -88,7 +91,7 @@ contract Handler is Model {
     }
 
     function order(uint256 seed, uint96 amount) external counted("order") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         State memory next = _newest(account);
         if (account.closer != Closer.None || account.ordered || next.userBalance == 0) return;
         account.orderAmount = uint96(1 + amount % next.userBalance);
@@ -98,11 +101,11 @@ contract Handler is Model {
         next.hubBalance += account.orderAmount;
         next.withdrawn += account.orderAmount;
         _sign(account, next);
-        if (amount % 2 == 0) execute(seed);
+        if (amount % 2 == 0) _execute(account);
     }
 
     function reverse(uint256 seed) external counted("reverse") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         if (account.closer != Closer.None || !account.ordered || block.timestamp <= account.orderUntil) return;
         State memory next = _newest(account);
         account.ordered = false;
@@ -117,7 +120,7 @@ contract Handler is Model {
     //////////////////////////////////////////////////////////////////////////*/
 
     function deposit(uint256 seed, uint96 amount) external counted("deposit") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         if (account.closer != Closer.None) return;
         uint256 paid = 1 + amount % STEP;
         _arm(stranger, paid);
@@ -127,9 +130,12 @@ contract Handler is Model {
         if (account.params.hub == mintHub) burnedIn += paid;
     }
 
+    function execute(uint256 seed) external counted("execute") {
+        _execute(_open(seed));
+    }
+
     /// A withdrawal pays its amount, once: the second try is refused.
-    function execute(uint256 seed) public counted("execute") {
-        Account storage account = _account(seed);
+    function _execute(Account storage account) private {
         if (account.closer != Closer.None || !account.ordered || block.timestamp > account.orderUntil) return;
         Withdrawal memory item = _withdrawal(account.params, account.orderAmount, account.params.user);
         item.validUntil = account.orderUntil;
@@ -158,10 +164,10 @@ contract Handler is Model {
         _fundVault(1 + amount % (10 * STEP));
     }
 
-    /// The hub takes out nearly all it may, so that payouts fall short.
+    /// The hub takes out nearly all it may, so that payouts fall short. It takes so long that no window outlasts it.
     function drain() external counted("drain") {
         uint256 funds = _funds(vaultHub);
-        if (channels.hubOf(vaultHub).owed != 0 || funds < 2) return;
+        if (_closing(0).closer != Closer.None || channels.hubOf(vaultHub).owed != 0 || funds < 2) return;
         vm.prank(vaultHub);
         channels.announceHubWithdraw(funds - 1);
         vm.warp(block.timestamp + 14 days);
@@ -170,7 +176,7 @@ contract Handler is Model {
     }
 
     function pass(uint32 time) external counted("pass") {
-        vm.warp(block.timestamp + time % 2 days);
+        vm.warp(block.timestamp + time % 12 hours);
     }
 
     /*//////////////////////////////////////////////////////////////////////////
@@ -179,27 +185,33 @@ contract Handler is Model {
 
     /// Anybody posts anything it holds: the newest, its base, or a revoked state.
     function post(uint256 seed, uint256 index, uint8 who) external counted("post") {
-        Account storage account = _account(seed);
+        Account storage account = _open(seed);
         if (account.closer != Closer.None) return;
         bool custodial = account.params.custodial;
         address sender = vm.addr(HUB_KEY);
         account.closer = Closer.Hub;
         if (who % 3 == 1) (sender, account.closer) = (account.params.userSigner, Closer.User);
         if (who % 3 == 2) (sender, account.closer) = (account.params.user, custodial ? Closer.Exit : Closer.User);
-        // Half of all posts are honest: the newest or its base.
-        uint256 span = index % 2 == 0 && account.count > 1 ? 2 : account.count;
-        account.postedIndex = account.count - 1 - (index / 2) % span;
+        // A third of all posts are honest, the newest or its base; the others revoked, when there are revoked ones.
+        bool honest = index % 3 == 0 || account.count < 3;
+        uint256 span = account.count < 3 ? account.count : honest ? 2 : account.count - 2;
+        account.postedIndex = account.count - 1 - (index / 3) % span - (honest ? 0 : 2);
         account.dispute = _close(sender, account.params, account.states[account.postedIndex]);
         account.deadline = uint40(block.timestamp + WINDOW);
-        if (who % 2 == 0) answer(seed);
+        // Of four closes two are answered at once, one perhaps later, and one while everybody sleeps.
+        account.asleep = who / 3 % 4 == 0;
+        if (who / 3 % 4 > 1) _answer(account);
+    }
+
+    function answer(uint256 seed) external counted("answer") {
+        _answer(_closing(seed));
     }
 
     /// A tower answers with the newest state. Honest posts are never punished, revoked ones always.
-    function answer(uint256 seed) public counted("answer") {
-        Account storage account = _account(seed);
+    function _answer(Account storage account) private {
         State memory newest = _newest(account);
         if (account.closer == Closer.None || block.timestamp > account.deadline) return;
-        if (account.dispute.version >= newest.version) return;
+        if (account.asleep || account.dispute.version >= newest.version) return;
         bool revoked = _isParty(account) && newest.ackVersion > account.dispute.closedVersion;
         if (account.postedIndex + 2 >= account.count) {
             _hold(3, !revoked, "an honest post is never punished");
@@ -211,9 +223,10 @@ contract Handler is Model {
     }
 
     function accuse(uint256 seed, bool byRevoke) external counted("accuse") {
-        Account storage account = _account(seed);
+        Account storage account = _closing(seed);
         State memory newest = _newest(account);
-        if (!_isParty(account) || block.timestamp > account.deadline || account.dispute.penalized) return;
+        if (!_isParty(account) || block.timestamp > account.deadline) return;
+        if (account.asleep || account.dispute.penalized) return;
         if (newest.ackVersion <= account.dispute.closedVersion) return;
         Evidence memory evidence = _evidence(account, newest, byRevoke);
         vm.prank(guardian);
@@ -238,7 +251,7 @@ contract Handler is Model {
     }
 
     function showCredit(uint256 seed) external counted("showCredit") {
-        Account storage account = _account(seed);
+        Account storage account = _closing(seed);
         if (account.closer == Closer.None || block.timestamp > account.deadline) return;
         if (account.credit <= account.dispute.creditMax) return;
         bytes32 structHash = Types.credit(account.id, account.states[0].epoch, account.credit);
@@ -246,16 +259,17 @@ contract Handler is Model {
         account.dispute.creditMax = account.credit;
     }
 
-    function settle(uint256 seed) external counted("settle") {
-        Account storage account = _account(seed);
+    /// The next window to end, so that the others stay open.
+    function settle() external counted("settle") {
+        Account storage account = _nextDue();
         if (account.closer == Closer.None) return;
         if (block.timestamp <= account.deadline) vm.warp(uint256(account.deadline) + 1);
         _end(account, false);
     }
 
     function accept(uint256 seed) external counted("accept") {
-        Account storage account = _account(seed);
-        if (account.closer == Closer.None || account.dispute.penalized) return;
+        Account storage account = _closing(seed);
+        if (account.closer == Closer.None || account.dispute.penalized || account.asleep) return;
         _end(account, true);
     }
 
@@ -294,15 +308,17 @@ contract Handler is Model {
         if (account.closer == Closer.User && !accepted) {
             _hold(9, got == 0, "a closing user is paid later than the other side");
         }
-        // A post that nobody answered settles as it stands: for those only the sums are kept.
-        if (state.version != _newest(account).version) return;
         uint256 bonus = bond - channels.hubOf(account.params.hub).bond;
-        _hold(2, bonus <= PENALTY_CAP, "at most the cap beyond");
         got += _coming(account, state.epoch);
         if (account.dispute.penalized && account.closer == Closer.User) {
             _hold(2, got == 0, "a cheating user gets nothing");
+            _hold(2, bonus == 0, "a cheating user costs no bond");
             return;
         }
+        if (account.dispute.penalized) _hold(2, bonus <= PENALTY_CAP, "a cheating hub pays at most its cap beyond");
+        else _hold(3, bonus == 0, "who did not cheat forfeits no bond");
+        // A post that nobody answered settles as it stands: for those only the sums are kept.
+        if (state.version != _newest(account).version) return;
         uint128 shown = account.dispute.creditMax > state.credited ? account.dispute.creditMax : state.credited;
         uint256 entitled = _entitled(account) + shown - account.credit;
         bonus -= bonus * account.params.bountyBps / 10_000;
@@ -391,13 +407,24 @@ contract Handler is Model {
         if (account.params.hub == mintHub) mintedOut += _supply() - supply;
     }
 
+    /// The first closing user from a random place on that posted a revoked state and still waits.
+    function _lateCheat(uint256 seed) private view returns (bool, uint256) {
+        for (uint256 i = 0; i < ended.length; ++i) {
+            uint256 place = (seed % ended.length + i) % ended.length;
+            Ended storage past = ended[place];
+            if (!past.userLate || past.newest.ackVersion <= past.closedVersion) continue;
+            (, uint256 dueAt,,,) = channels.pendingOf(accounts[past.account].id, past.epoch);
+            if (dueAt != 0) return (true, place);
+        }
+        return (false, 0);
+    }
+
     /// A proof that comes after the settlement, while the closing user still waits.
     function accuseLate(uint256 seed) external counted("accuseLate") {
-        if (ended.length == 0) return;
-        Ended storage past = ended[seed % ended.length];
+        (bool found, uint256 place) = _lateCheat(seed);
+        if (!found) return;
+        Ended storage past = ended[place];
         Account storage account = accounts[past.account];
-        (, uint256 dueAt,,,) = channels.pendingOf(account.id, past.epoch);
-        if (dueAt == 0 || !past.userLate || past.newest.ackVersion <= past.closedVersion) return;
         Evidence memory evidence;
         evidence.state = past.newest;
         evidence.attestation = _direct(_userKey(account.params), channels.domainSeparator(), past.newest);
@@ -405,7 +432,8 @@ contract Handler is Model {
         uint256 before = _balance(account.params.user);
         Dispute memory none;
         channels.penalize(account.params, past.epoch, none, evidence);
-        _hold(2, _balance(account.params.user) == before, "nothing to the cheat");
+        (uint256 late,,,,) = channels.pendingOf(account.id, past.epoch);
+        _hold(2, late == 0 && _balance(account.params.user) == before, "a user proved a cheat late gets nothing");
         if (account.params.hub == mintHub) mintedOut += _supply() - supply;
     }
 

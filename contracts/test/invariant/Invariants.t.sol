@@ -72,9 +72,9 @@ contract InvariantTest {
     function invariant_I1_every_token_is_booked_and_nothing_is_minted_beyond_the_allowance() public view {
         uint256 booked = channels.hubOf(vaultHub).funds + channels.hubOf(vaultHub).bond + channels.hubOf(mintHub).bond
             + handler.setAside(true);
-        vm.assertEq(asset.balanceOf(address(channels)), booked, "vault");
+        vm.assertEq(asset.balanceOf(address(channels)), booked, "I-1 vault");
         uint256 used = channels.hubOf(mintHub).funds + handler.mintedOut() + handler.setAside(false);
-        vm.assertEq(handler.granted() + handler.burnedIn(), used, "mint");
+        vm.assertEq(handler.granted() + handler.burnedIn(), used, "I-1 mint");
     }
 
     function invariant_I2_whoever_answers_in_time_gets_its_newest_balance() public view {
@@ -103,8 +103,8 @@ contract InvariantTest {
 
     /// So a hub is blocked exactly while somebody waits.
     function invariant_I12_a_hub_owes_the_sum_of_its_debts() public view {
-        vm.assertEq(channels.hubOf(vaultHub).owed, handler.owedInParts(true), "vault");
-        vm.assertEq(channels.hubOf(mintHub).owed, handler.owedInParts(false), "mint");
+        vm.assertEq(channels.hubOf(vaultHub).owed, handler.owedInParts(true), "I-12 vault");
+        vm.assertEq(channels.hubOf(mintHub).owed, handler.owedInParts(false), "I-12 mint");
     }
 
     /// One random history, faster than forge's own: a step is a call of the handler with legal arguments.
@@ -114,8 +114,8 @@ contract InvariantTest {
             uint256 dice = uint256(keccak256(abi.encode(seed, i)));
             bytes4 selector = selectors[dice % selectors.length];
             uint256 second = selector == Handler.accuse.selector ? dice >> 255 : dice >> 160;
-            (bool success,) =
-                address(handler).call(abi.encodeWithSelector(selector, dice >> 224, second, dice >> 254 & 1));
+            uint256 third = selector == Handler.post.selector ? dice >> 152 & type(uint8).max : dice >> 254 & 1;
+            (bool success,) = address(handler).call(abi.encodeWithSelector(selector, dice >> 224, second, third));
             vm.assertTrue(success, "every call of the handler is legal");
             if (i % 20 == 19) _holdsAll();
         }
@@ -139,12 +139,27 @@ contract InvariantTest {
         _play(seed, 200);
     }
 
-    /// A check that is never reached can't fail: one history reaches all of them.
+    /// A check that is never reached can't fail: one history reaches each more than once.
     function test_one_history_reaches_every_check() public {
-        _play(1, 600);
-        uint256[6] memory ids = [uint256(2), 3, 4, 5, 6, 9];
-        for (uint256 i = 0; i < ids.length; ++i) {
-            vm.assertGt(handler.checked(ids[i]), 0, vm.toString(ids[i]));
+        _play(3, 1_000);
+        string[14] memory checks = [
+            "a withdrawal pays once",
+            "a withdrawal pays exactly its amount",
+            "an honest post is never punished",
+            "a revoked post always is",
+            "a closing user is paid later than the other side",
+            "a cheating user gets nothing",
+            "a cheating user costs no bond",
+            "a cheating hub pays at most its cap beyond",
+            "who did not cheat forfeits no bond",
+            "the user has its newest balance",
+            "the same in whatever order things came",
+            "a user proved a cheat late gets nothing",
+            "a lock ends on the right side",
+            "a lock ends once"
+        ];
+        for (uint256 i = 0; i < checks.length; ++i) {
+            vm.assertGt(handler.reached(checks[i]), 1, checks[i]);
         }
     }
 }

@@ -23,6 +23,8 @@ abstract contract Model is Fixture {
         Closer closer;
         Dispute dispute;
         uint256 postedIndex;
+        // Nobody sees this close before its window has ended.
+        bool asleep;
         uint40 deadline;
     }
 
@@ -51,8 +53,8 @@ abstract contract Model is Fixture {
     uint256 public burnedIn;
     uint256 public granted;
     mapping(string => uint256) public calls;
-    /// How often each invariant (by its number) was looked at, and what of it was found broken.
-    mapping(uint256 => uint256) public checked;
+    /// How often each check (by its words) was reached, and what of each invariant (by its number) was found broken.
+    mapping(string => uint256) public reached;
     mapping(uint256 => string) public broken;
 
     function setUp() public override {
@@ -69,7 +71,7 @@ abstract contract Model is Fixture {
     }
 
     function _hold(uint256 id, bool holds, string memory what) internal {
-        ++checked[id];
+        ++reached[what];
         if (!holds) broken[id] = what;
     }
 
@@ -83,6 +85,30 @@ abstract contract Model is Fixture {
 
     function _account(uint256 seed) internal view returns (Account storage) {
         return accounts[seed % ACCOUNTS];
+    }
+
+    /// The first account from a random one on that is open, or closing; any when there is none.
+    function _open(uint256 seed) internal view returns (Account storage) {
+        return _first(seed, false);
+    }
+
+    function _closing(uint256 seed) internal view returns (Account storage) {
+        return _first(seed, true);
+    }
+
+    function _first(uint256 seed, bool closing) private view returns (Account storage) {
+        for (uint256 i = seed % ACCOUNTS; i < seed % ACCOUNTS + ACCOUNTS; ++i) {
+            if ((accounts[i % ACCOUNTS].closer != Closer.None) == closing) return accounts[i % ACCOUNTS];
+        }
+        return _account(seed);
+    }
+
+    /// The closing account whose window ends first; any when there is none.
+    function _nextDue() internal view returns (Account storage account) {
+        account = _closing(0);
+        for (uint256 i = 0; i < ACCOUNTS; ++i) {
+            if (accounts[i].closer != Closer.None && accounts[i].deadline < account.deadline) account = accounts[i];
+        }
     }
 
     function _newest(Account storage account) internal view returns (State memory) {
