@@ -162,6 +162,7 @@ pub async fn create(mut call: Call) -> Answer {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get(call: Call) -> Answer {
     let caller = call.caller("accounts:read").await?;
+    call.no_query()?;
     let id = call.id(IdKind::Account)?;
     let wanted = Lookup {
         id,

@@ -165,6 +165,11 @@ impl Call {
         Ok(Fields::new(map))
     }
 
+    /// Refuses every parameter: the route takes none.
+    pub fn no_query(&self) -> Result<(), Problem> {
+        self.query()?.finish()
+    }
+
     /// Refuses the request if it was meant for another version of a resource.
     pub fn check_etag(&self, version: u64) -> Result<(), Problem> {
         let Some(wanted) = self.header("if-match")? else {

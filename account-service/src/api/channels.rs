@@ -123,6 +123,7 @@ pub async fn find(call: &Call) -> Result<Found, Problem> {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get(call: Call) -> Answer {
     let found = find(&call).await?;
+    call.no_query()?;
     Ok(HttpResponse::Ok().json(view(&found)))
 }
 
@@ -226,6 +227,7 @@ pub async fn states(call: Call) -> Answer {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn state(call: Call) -> Answer {
     let found = find(&call).await?;
+    call.no_query()?;
     let stored = stored_state(&call, &found).await?;
     let view = StateView::of(&stored, found.newest.state.version);
     Ok(HttpResponse::Ok().json(view))

@@ -97,6 +97,7 @@ pub async fn list(call: Call) -> Answer {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get(call: Call) -> Answer {
     let caller = call.caller("deposits:read").await?;
+    call.no_query()?;
     let filter = Filter {
         owner: caller.only_owner(),
         id: Some(call.id(IdKind::Deposit)?),

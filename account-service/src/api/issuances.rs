@@ -96,6 +96,7 @@ async fn create(mut call: Call, scope: &str, route: Route) -> Answer {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get_issuance(call: Call) -> Answer {
     let caller = call.caller("issuances:read").await?;
+    call.no_query()?;
     let id = call.id(IdKind::Issuance)?;
     get(
         &call,
@@ -113,6 +114,7 @@ pub async fn get_issuance(call: Call) -> Answer {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get_redemption(call: Call) -> Answer {
     let caller = call.caller("redemptions:read").await?;
+    call.no_query()?;
     let id = call.id(IdKind::Redemption)?;
     get(
         &call,

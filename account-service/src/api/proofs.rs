@@ -18,6 +18,7 @@ use hub_core::{ChannelParams, Domain, State, Typed as _};
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get(call: Call) -> Answer {
     let found = find(&call).await?;
+    call.no_query()?;
     let stored = stored_state(&call, &found).await?;
     let batch = batches_read::get(&call.app.pool, stored.batch).await?;
     let batch = batch.ok_or_else(|| Problem::new(Code::StateNotFound))?;

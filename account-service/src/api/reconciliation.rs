@@ -236,6 +236,7 @@ async fn find(call: &Call, id: Uuid) -> Result<Run, Problem> {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get(call: Call) -> Answer {
     call.caller("admin:read").await?;
+    call.no_query()?;
     let run = find(&call, call.id(IdKind::Run)?).await?;
     Ok(HttpResponse::Ok().json(RunView::from(run)))
 }

@@ -100,6 +100,7 @@ pub async fn create(mut call: Call) -> Answer {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get(call: Call) -> Answer {
     let caller = call.caller("transfers:read").await?;
+    call.no_query()?;
     let id = call.id(IdKind::Transfer)?;
     let owner = caller.only_owner();
     let found = operations_read::get(&call.app.pool, Kind::Transfer, owner, By::Id(id)).await?;

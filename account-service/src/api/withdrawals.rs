@@ -197,6 +197,7 @@ fn show(call: &Call, row: Withdrawal) -> Answer {
         (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get(call: Call) -> Answer {
     let caller = call.caller("withdrawals:read").await?;
+    call.no_query()?;
     let id = call.id(IdKind::Withdrawal)?;
     let row = one(&call, caller.only_owner(), id).await?;
     show(&call, row)

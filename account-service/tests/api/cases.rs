@@ -19,7 +19,7 @@ pub struct Case {
 const JSON: (&str, &[u8]) = ("content-type", b"application/json");
 
 impl Case {
-    fn new(name: impl Into<String>, path: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub fn new(name: impl Into<String>, path: &str, body: impl Into<Vec<u8>>) -> Self {
         Self {
             name: name.into(),
             method: Method::POST,
@@ -42,23 +42,23 @@ impl Case {
         }
     }
 
-    fn is(mut self, status: u16, code: &'static str) -> Self {
+    pub fn is(mut self, status: u16, code: &'static str) -> Self {
         (self.status, self.code) = (status, code);
         self
     }
 
-    fn header(mut self, name: &'static str, value: impl Into<Vec<u8>>) -> Self {
+    pub fn header(mut self, name: &'static str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.retain(|(other, _)| *other != name);
         self.headers.push((name, value.into()));
         self
     }
 
-    fn more(mut self, name: &'static str, value: impl Into<Vec<u8>>) -> Self {
+    pub fn more(mut self, name: &'static str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    fn without(mut self, name: &str) -> Self {
+    pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(other, _)| *other != name);
         self
     }

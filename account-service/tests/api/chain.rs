@@ -62,6 +62,11 @@ fn deposited(channel_id: ChannelId, log_index: u64, certainty: Certainty) -> Eve
     }
 }
 
+/// A deposit in a block that may still go.
+pub fn seen_deposit(channel_id: ChannelId, log_index: u64) -> Event {
+    deposited(channel_id, log_index, Certainty::Seen)
+}
+
 /// Waits until an account has this much.
 pub async fn until_available(server: &Server, account: &str, wanted: &str) {
     let begun = std::time::Instant::now();

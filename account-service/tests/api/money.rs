@@ -119,6 +119,8 @@ async fn a_refusal_says_why_changes_nothing_and_is_the_answer_for_ever() {
         .ok(200);
     let unknown = format!("acc_{}", Uuid::now_v7().simple());
     let huge = "115792089237316195423570985008687907853269984665640564039457584007913129639935";
+    // 2^256, which no machine word holds.
+    let beyond = "115792089237316195423570985008687907853269984665640564039457584007913129639936";
     let mut stale = transfer(&a, &b, "1");
     stale["expected_version"] = json!(1);
     let pay = |from: &str, to: &str, amount: &str| ("/v1/transfers", transfer(from, to, amount));
@@ -134,6 +136,7 @@ async fn a_refusal_says_why_changes_nothing_and_is_the_answer_for_ever() {
     for ((path, body), status, code) in [
         (pay(&a, &b, "101"), 422, "INSUFFICIENT_FUNDS"),
         (pay(&a, &b, huge), 422, "INSUFFICIENT_FUNDS"),
+        (pay(&a, &b, beyond), 422, "INSUFFICIENT_FUNDS"),
         (pay(&a, &b, "0"), 422, "AMOUNT_ZERO"),
         (pay(&a, &a, "1"), 422, "SAME_ACCOUNT"),
         (pay(&a, &unknown, "1"), 404, "ACCOUNT_NOT_FOUND"),
@@ -146,6 +149,8 @@ async fn a_refusal_says_why_changes_nothing_and_is_the_answer_for_ever() {
         (pay(&a, &closed, "1"), 422, "ACCOUNT_CLOSED"),
         (("/v1/transfers", stale), 409, "VERSION_CONFLICT"),
         (one(i, &a, huge), 422, "CAPACITY_EXCEEDED"),
+        (one(i, &a, beyond), 422, "CAPACITY_EXCEEDED"),
+        (one(r, &a, beyond), 422, "INSUFFICIENT_FUNDS"),
         (one(i, &a, "0"), 422, "AMOUNT_ZERO"),
         (one(i, &frozen, "1"), 422, "ACCOUNT_FROZEN"),
         (one(i, &foreign, "1"), 404, "ACCOUNT_NOT_FOUND"),

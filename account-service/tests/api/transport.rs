@@ -137,6 +137,9 @@ async fn doubtful_framing_is_refused_and_never_becomes_a_second_request() {
         "Transfer-Encoding: chunked, identity\r\n",
         "Content-Length : 5\r\n",
         "Bad Header: x\r\n",
+        "X-Folded: a\r\n b\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
     ] {
         let request = format!("{}{body}", head(&server, "/v1/transfers", more));
         let answer = exchange(&server, &request).await;
@@ -173,6 +176,40 @@ async fn doubtful_framing_is_refused_and_never_becomes_a_second_request() {
         assert_eq!(status(&exchange(&server, &request).await), 404, "{path}");
     }
     server.get("/v1/accounts").await.ok(200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_a_row_on_one_connection_are_answered_in_a_row() {
+    let server = Server::start().await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let both = format!("{}{}", get("/livez"), get("/v1/hubs"));
+    let answer = exchange(&server, &both).await;
+    let statuses: Vec<_> = answer
+        .match_indices("HTTP/1.1 ")
+        .map(|(at, _)| status(&answer[at..]))
+        .collect();
+    assert_eq!(statuses, [200, 401], "{answer}");
+    // A body that looks like a request is a body.
+    let hidden = get("/livez");
+    let length = format!("Content-Length: {}\r\n", hidden.len());
+    let request = format!(
+        "{}{hidden}{}",
+        head(&server, "/v1/transfers", &length),
+        get("/livez")
+    );
+    let answer = exchange(&server, &request).await;
+    let statuses: Vec<_> = answer
+        .match_indices("HTTP/1.1 ")
+        .map(|(at, _)| status(&answer[at..]))
+        .collect();
+    assert!(statuses == [400, 200] || statuses == [400], "{answer}");
+    // An extension of a chunk is passed over or refused, and is never a length.
+    let chunked = head(&server, "/v1/transfers", "Transfer-Encoding: chunked\r\n");
+    let request = format!("{chunked}2;x=1\r\n{{}}\r\n0\r\n\r\n");
+    let answer = exchange(&server, &request).await;
+    assert_eq!(status(&answer), 400, "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     server.stop().await;
 }
 
