@@ -99,8 +99,12 @@ async fn due(
     now: OffsetDateTime,
 ) -> sqlx::Result<Vec<(Uuid, Json<Command>, String)>> {
     sqlx::query_as(
+        // One that came just now may have been paid before, like those that `drop_paid` ends.
         "SELECT id, body, correlation_id FROM chain.commands
-         WHERE hub = $1 AND kind = $2 AND status = 1 AND not_before <= $3 ORDER BY id LIMIT $4",
+         WHERE hub = $1 AND kind = $2 AND status = 1 AND not_before <= $3 AND NOT EXISTS (
+            SELECT 1 FROM chain.logs WHERE logs.request_id = commands.request_id
+                AND logs.status = 2 AND logs.body ->> 'log' = 'withdrawn')
+         ORDER BY id LIMIT $4",
     )
     .bind(PgAddress(hub))
     .bind(kind)
