@@ -8,6 +8,11 @@ use hub_core::dispute::Side;
 
 const HONEST: Config = Config::honest(true);
 const SELF: Config = Config::honest(false);
+const LATE: Config = Config {
+    cheater: Some(Side::User),
+    sleeps: true,
+    ..HONEST
+};
 
 /// Declares a setting of one channel.
 macro_rules! duo {
@@ -86,6 +91,33 @@ pub const DUO: &[Setting] = &[
         Config {
             restores: true,
             ..SELF
+        }
+    ),
+    duo!(
+        "custodial-late",
+        "the hub's tower sleeps through the window and comes back before a cheating user is paid",
+        Expect::Clean,
+        &["revoked state posted", "forfeited late", "bounty"],
+        LATE
+    ),
+    duo!(
+        "self-custody-late",
+        "the same in self-custody",
+        Expect::Clean,
+        &["revoked state posted", "forfeited late", "bounty"],
+        Config {
+            custodial: false,
+            ..LATE
+        }
+    ),
+    duo!(
+        "late-forgotten",
+        "a tower forgets a close when it is settled",
+        Expect::Caught(Violation::CheaterEscaped),
+        &[],
+        Config {
+            bug: Bug::ForgetsSettled,
+            ..LATE
         }
     ),
     duo!(

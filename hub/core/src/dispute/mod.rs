@@ -9,8 +9,11 @@
 //!
 //! The contract keeps hashes of disputes and lock lists and is shown the content; a dispute
 //! stands here in full, so "the content shown is another" (`WrongDispute`) can't arise.
+//!
+//! [`answer`] decides what to do about a close.
 
 mod after;
+pub mod answer;
 mod channel;
 mod ending;
 mod hub;

@@ -11,6 +11,16 @@ pub enum Side {
     User,
 }
 
+impl Side {
+    /// The one across.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Hub => Self::User,
+            Self::User => Self::Hub,
+        }
+    }
+}
+
 /// Whose key a shown signature is by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Key {

@@ -38,4 +38,4 @@ pub use message::{Message, Proposal};
 pub use money::ChainView;
 pub use refuse::Refuse;
 pub use restore::VERSION_JUMP;
-pub use watch::{Answer, Dispute, Posted, answer};
+pub use watch::{Answer, Posted, answer};

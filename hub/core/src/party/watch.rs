@@ -3,7 +3,8 @@
 use super::book::Book;
 use super::evidence::Signed;
 use crate::dispute::Side;
-use crate::{Amount, Epoch, Signature, Version};
+use crate::dispute::answer::{self, Closing, GivenUp, Held, Move, Proof};
+use crate::{Amount, Signature, Version};
 
 /// What a close posts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,60 +28,52 @@ pub enum Answer {
     AddCredit(Amount, Signature),
 }
 
-/// A close as the contract shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dispute {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// Who closed as a party; none for an exit, which never forfeits.
-    pub closer: Option<Side>,
-    /// The version that was posted first.
-    pub closed_version: Version,
-    /// The version that stands now.
-    pub current_version: Version,
-    /// Whether a penalty is proved.
-    pub penalized: bool,
-    /// The highest credit shown.
-    pub credit_max: Amount,
+/// What the side with this book answers next. Pure evidence: a tower needs no key for it. Ending
+/// the epoch and paying is anybody's.
+pub fn answer(side: Side, book: &Book, closing: &Closing) -> Option<Answer> {
+    let held = held(side, book);
+    match answer::next(closing, Some(&held), side.into())? {
+        Move::Challenge => Some(Answer::Challenge(Box::new(book.held.clone()))),
+        Move::AddCredit => {
+            let (total, signature) = book.credit?;
+            Some(Answer::AddCredit(total, signature))
+        }
+        Move::Penalize(Proof::Revoke) => {
+            let (version, signature) = book.revoke?;
+            Some(Answer::PenalizeByRevoke(version, signature))
+        }
+        Move::Penalize(Proof::State) => {
+            let proof = signed_by(side.other(), book);
+            let proof = proof.max_by_key(|signed| signed.content.state.ack_version)?;
+            Some(Answer::PenalizeBySigned(Box::new(proof.clone())))
+        }
+        Move::Settle | Move::Claim => None,
+    }
 }
 
-/// What the side with this book answers, in order. Pure evidence: a tower needs no key for it.
-pub fn answer(side: Side, book: &Book, dispute: &Dispute) -> Vec<Answer> {
-    let mut answers = Vec::new();
-    if book.held.content.state.epoch != dispute.epoch {
-        return answers;
-    }
-    let mut proved = dispute.penalized || dispute.closer.is_none_or(|closer| closer == side);
-    if book.held_version() > dispute.current_version {
-        proved |= book.held.content.state.ack_version > dispute.closed_version;
-        answers.push(Answer::Challenge(Box::new(book.held.clone())));
-    }
-    if !proved {
-        answers.extend(penalty(book, dispute));
-    }
-    if let Some((total, signature)) = book.credit
-        && side == Side::User
-        && total > dispute.credit_max
-    {
-        answers.push(Answer::AddCredit(total, signature));
-    }
-    answers
-}
-
-/// The proof that the closer had left the posted state behind, if there is one.
-fn penalty(book: &Book, dispute: &Dispute) -> Option<Answer> {
-    if let Some((version, signature)) = book.revoke
-        && version >= dispute.closed_version
-    {
-        return Some(Answer::PenalizeByRevoke(version, signature));
-    }
-    let signed_by_closer = |signed: &&Signed| match dispute.closer {
-        Some(Side::Hub) => signed.by_hub.is_some(),
-        Some(Side::User) => signed.by_user.is_some(),
-        None => false,
+fn held(side: Side, book: &Book) -> Held {
+    let given_up = |by: Side| {
+        let bases = signed_by(by, book).map(|signed| signed.content.state.ack_version);
+        GivenUp {
+            base: bases.max().unwrap_or(0),
+            revoked: book
+                .revoke
+                .filter(|_| by != side)
+                .map(|(version, _)| version),
+        }
     };
-    book.possible()
-        .filter(signed_by_closer)
-        .find(|signed| signed.content.state.ack_version > dispute.closed_version)
-        .map(|signed| Answer::PenalizeBySigned(Box::new(signed.clone())))
+    Held {
+        state: book.held.content.state,
+        credit: book.credited(),
+        hub: given_up(Side::Hub),
+        user: given_up(Side::User),
+    }
+}
+
+/// States that a side has signed, as far as they are known here.
+fn signed_by(by: Side, book: &Book) -> impl Iterator<Item = &Signed> {
+    book.possible().filter(move |signed| match by {
+        Side::Hub => signed.by_hub.is_some(),
+        Side::User => signed.by_user.is_some(),
+    })
 }

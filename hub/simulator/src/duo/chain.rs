@@ -1,12 +1,13 @@
 //! The contract around one channel, with blocks, finality and the contract bugs of N9.
 
+use hub_core::dispute::answer::{Closing, Late};
 use hub_core::dispute::{
-    Call, Channel, CoSigned, Dispute as Standing, Evidence, Hub, Key, Payment, Refusal, Registry,
-    ShownCredit, Side, WithdrawOrder,
+    Call, Channel, CoSigned, Dispute, Evidence, Hub, Key, Payment, Refusal, Registry, ShownCredit,
+    WithdrawOrder,
 };
 use hub_core::lock::Lock;
-use hub_core::party::{Answer, ChainView, Dispute, Posted, Signed};
-use hub_core::settlement::{Closer, FundingMode};
+use hub_core::party::{Answer, ChainView, Posted, Signed};
+use hub_core::settlement::{ChainTotals, Closer, FundingMode};
 use hub_core::types::Withdraw;
 use hub_core::{Address, Amount, ChannelParams, Hash32};
 
@@ -169,29 +170,52 @@ impl Chain {
         self.channel.close(&self.hub, &state, None, credit, call)
     }
 
-    /// The running dispute as a tower reads it.
-    pub fn dispute(&self) -> Option<Dispute> {
-        let dispute = self.channel.dispute?;
-        Some(Dispute {
-            epoch: self.channel.epoch,
-            closer: match dispute.closer {
-                Closer::Hub => Some(Side::Hub),
-                Closer::User => Some(Side::User),
-                Closer::Exit => None,
-            },
-            closed_version: dispute.closed_version,
-            current_version: dispute.state.version,
-            penalized: dispute.penalized.is_some(),
+    /// What the chain counts in this epoch, with the credit that a dispute shows.
+    pub fn totals(&self, dispute: &Dispute) -> ChainTotals {
+        ChainTotals {
+            withdrawn: self.channel.withdrawn,
+            deposited: self.channel.deposited,
             credit_max: dispute.credit_max,
+        }
+    }
+
+    /// The running dispute as a tower reads it.
+    pub fn closing(&self) -> Option<Closing> {
+        let dispute = self.channel.dispute?;
+        Some(Closing {
+            dispute,
+            late: None,
+            totals: self.totals(&dispute),
+            now: self.now,
         })
     }
 
-    /// Sends an answer. What the contract refuses has no effect.
-    pub fn send(&mut self, answer: &Answer, closer: Option<Side>, sender: Address) {
+    /// A dispute that was settled, as a tower reads it while the closer waits.
+    pub fn late(&self, dispute: Dispute) -> Option<Closing> {
+        let ended = self.channel.ended.get(&dispute.state.epoch)?;
+        let late = Late {
+            due_at: ended.delayed?.due_at,
+            gone: false,
+        };
+        Some(Closing {
+            dispute,
+            late: Some(late),
+            totals: self.totals(&dispute),
+            now: self.now,
+        })
+    }
+
+    /// Sends an answer to a close. What the contract refuses has no effect.
+    pub fn send(&mut self, answer: &Answer, closing: &Closing, sender: Address) {
         let call = self.call(sender);
-        let key = closer.map_or(Key::Stranger, Key::from);
+        let (epoch, closer) = (closing.dispute.state.epoch, closing.dispute.closer);
+        let key = match closer {
+            Closer::Hub => Key::Hub,
+            Closer::User => Key::User,
+            Closer::Exit => Key::Stranger,
+        };
         let before = self.channel.dispute;
-        let penalized = self.dispute().is_some_and(|dispute| dispute.penalized);
+        let penalized = before.is_some_and(|dispute| dispute.penalized.is_some());
         if penalized && self.rule == Rule::PenaltyFinal {
             return;
         }
@@ -199,20 +223,15 @@ impl Chain {
             Answer::Challenge(newer) => {
                 let _refused_is_no_effect = self.channel.challenge(&shown(newer), call);
             }
-            Answer::PenalizeBySigned(signed) => self.penalize(
-                Evidence::State {
-                    state: signed.content.state,
-                    signed_by: key,
-                },
-                call,
-            ),
-            Answer::PenalizeByRevoke(version, _) => self.penalize(
-                Evidence::Revoke {
-                    version: *version,
-                    signed_by: key,
-                },
-                call,
-            ),
+            Answer::PenalizeBySigned(signed) => {
+                let state = signed.content.state;
+                let signed_by = key;
+                self.penalize(epoch, Evidence::State { state, signed_by }, call);
+            }
+            Answer::PenalizeByRevoke(version, _) => {
+                let (version, signed_by) = (*version, key);
+                self.penalize(epoch, Evidence::Revoke { version, signed_by }, call);
+            }
             Answer::AddCredit(cumulative, _) => {
                 let credit = ShownCredit {
                     cumulative: *cumulative,
@@ -224,14 +243,13 @@ impl Chain {
         self.break_rule(before, answer, sender);
     }
 
-    fn penalize(&mut self, evidence: Evidence, call: Call) {
-        let epoch = self.channel.epoch;
+    fn penalize(&mut self, epoch: u32, evidence: Evidence, call: Call) {
         let paid = self.channel.penalize(&mut self.hub, epoch, &evidence, call);
         self.paid.extend(paid.unwrap_or_default());
     }
 
     /// Applies what a planted rule does differently to the dispute.
-    fn break_rule(&mut self, before: Option<Standing>, answer: &Answer, sender: Address) {
+    fn break_rule(&mut self, before: Option<Dispute>, answer: &Answer, sender: Address) {
         let (Some(before), Some(mut after)) = (before, self.channel.dispute) else {
             return;
         };
@@ -262,19 +280,20 @@ impl Chain {
         }
     }
 
-    /// Ends the epoch after the window, and pays the closer when it is due.
+    /// Ends the epoch after the window.
     pub fn settle(&mut self) -> bool {
-        let epoch = self.channel.epoch;
         let call = self.call(Address([0xee; 20]));
-        let Ok(payments) = self.channel.settle(&mut self.hub, call) else {
-            return false;
-        };
-        self.paid.extend(payments);
+        let payments = self.channel.settle(&mut self.hub, call);
+        self.paid.extend(payments.iter().flatten());
+        payments.is_ok()
+    }
+
+    /// Pays the closer of an ended epoch when it is due.
+    pub fn claim(&mut self, epoch: u32) {
         self.now += u64::from(self.channel.params.self_delay);
         if let Ok(payment) = self.channel.claim_delayed(&mut self.hub, epoch, self.now) {
             self.paid.extend(payment);
         }
-        true
     }
 
     /// Resolves a settled list as its sender; returns what stays.

@@ -2,12 +2,13 @@
 
 use super::Bug;
 use super::chain::Rule;
-use super::world::{TOWER, World, other};
+use super::world::{TOWER, World};
 use crate::setting::Violation;
-use hub_core::dispute::Side;
+use hub_core::dispute::answer::Closing;
+use hub_core::dispute::{Dispute, Side};
 use hub_core::lock::{Lock, LockKind};
 use hub_core::party::{Answer, Attestation, Book, Content, Keys as _, Posted, Signed, answer};
-use hub_core::settlement::{self, ChainTotals, Entitled, Verdict};
+use hub_core::settlement::{self, ChainTotals, Closer, Entitled, Verdict};
 use hub_core::{Address, Amount, State};
 
 /// Who plays fair in a dispute.
@@ -35,19 +36,22 @@ impl World {
             return;
         };
         let forfeit = self.expected_bounty(&dispute);
-        let totals = ChainTotals {
-            withdrawn: self.chain.channel.withdrawn,
-            deposited: self.chain.channel.deposited,
-            credit_max: dispute.credit_max,
-        };
+        let totals = self.chain.totals(&dispute);
         let locks = self.locks_of(&dispute.state);
         self.chain.block(11);
         if !self.chain.settle() {
             return;
         }
+        // A close that pays its cheater nothing has nothing to forfeit late.
+        let worthless = self.config.sleeps && self.chain.late(dispute).is_none();
+        let forfeited = self.config.sleeps && self.answer_late(&cast, dispute);
+        self.chain.claim(dispute.state.epoch);
         self.unlock(locks);
-        self.judge(&cast, posted, &totals, dispute.penalized.is_some());
-        if dispute.penalized == Some(TOWER) {
+        if !worthless {
+            let penalized = dispute.penalized.is_some() || forfeited;
+            self.judge(&cast, posted, &totals, penalized);
+        }
+        if dispute.penalized == Some(TOWER) || forfeited {
             let paid = self.chain.paid_to(TOWER);
             self.found.require(paid == forfeit, Violation::WrongBounty);
             self.found.saw("bounty");
@@ -67,7 +71,7 @@ impl World {
         let cheater = match (self.config.cheater, self.rng.below(4)) {
             (Some(side), _) => Some(side),
             (None, 0) => None,
-            (None, 1) => Some(other(closer)),
+            (None, 1) => Some(closer.other()),
             (None, _) => Some(closer),
         };
         let exit = closer == Side::User && self.config.custodial && self.rng.percent(30);
@@ -151,6 +155,9 @@ impl World {
             }
         }
         self.reveal(cast);
+        if self.config.sleeps {
+            return;
+        }
         // A tower looks at every block, so it also answers the last move of the cheater.
         for _ in 0..2 {
             self.answers(cast);
@@ -175,35 +182,61 @@ impl World {
             if cast.cheater == Some(side) {
                 continue;
             }
-            let Some(dispute) = self.chain.dispute() else {
-                return;
-            };
             let book = self.node(side).party.book().clone();
-            for reply in answer(side, &book, &dispute) {
-                self.chain.send(&reply, dispute.closer, TOWER);
+            // A wrong contract may ask for the same again and again.
+            for _ in 0..4 {
+                let Some(closing) = self.chain.closing() else {
+                    return;
+                };
+                let Some(reply) = answer(side, &book, &closing) else {
+                    break;
+                };
+                self.chain.send(&reply, &closing, TOWER);
             }
         }
+    }
+
+    /// Whoever slept through the window comes back before the closer is paid; says whether the
+    /// closer has lost what it waited for.
+    fn answer_late(&mut self, cast: &Cast, dispute: Dispute) -> bool {
+        let Some(closing) = self.chain.late(dispute) else {
+            return false;
+        };
+        let side = cast.closer.other();
+        if cast.cheater == Some(side) || self.config.bug == Bug::ForgetsSettled {
+            return false;
+        }
+        let book = self.node(side).party.book().clone();
+        if let Some(reply) = answer(side, &book, &closing) {
+            self.chain.send(&reply, &closing, TOWER);
+        }
+        let forfeited = self.chain.late(dispute).is_none();
+        if forfeited {
+            self.found.saw("forfeited late");
+        }
+        forfeited
     }
 
     /// A cheater answers with any newer state, its own or the honest closer's evidence, to end
     /// up with more than it should.
     fn cheat_on(&mut self, cast: &Cast) {
         let Some(cheater) = cast.cheater else { return };
-        let Some(dispute) = self.chain.dispute() else {
+        let Some(closing) = self.chain.closing() else {
             return;
         };
+        let Closing { dispute, .. } = closing;
         let sender = self.address(cast, cheater);
         let all = self.completable(cheater);
         let newer: Vec<_> = all
             .iter()
-            .filter(|signed| signed.version() > dispute.current_version)
+            .filter(|signed| signed.version() > dispute.state.version)
             .collect();
         // Proof against the closer, be it the cheater itself, who may want a small one early.
         let proof = all.iter().chain(self.states.values()).find(|signed| {
             let by_closer = match dispute.closer {
-                Some(Side::Hub) => signed.by_hub.is_some(),
-                Some(Side::User) => signed.by_user.is_some(),
-                None => false,
+                Closer::Hub => signed.by_hub.is_some(),
+                Closer::User => signed.by_user.is_some(),
+                Closer::Exit => false,
             };
             by_closer && signed.content.state.ack_version > dispute.closed_version
         });
@@ -216,7 +249,7 @@ impl World {
                 None => return,
             },
         };
-        self.chain.send(&reply, dispute.closer, sender);
+        self.chain.send(&reply, &closing, sender);
     }
 
     /// Whoever is to receive a hash lock shows its preimage while it counts.
@@ -268,15 +301,11 @@ impl World {
         self.found.require(rest.is_empty(), Violation::NotConserved);
     }
 
-    fn expected_bounty(&self, dispute: &hub_core::dispute::Dispute) -> u128 {
-        let totals = ChainTotals {
-            withdrawn: self.chain.channel.withdrawn,
-            deposited: self.chain.channel.deposited,
-            credit_max: dispute.credit_max,
-        };
+    fn expected_bounty(&self, dispute: &Dispute) -> u128 {
+        let totals = self.chain.totals(dispute);
         let dues = settlement::dues(&dispute.state, &totals);
         let verdict = match dispute.closer {
-            settlement::Closer::Hub => Verdict::HubCheated {
+            Closer::Hub => Verdict::HubCheated {
                 limit: self.chain.hub.penalty_limit(&self.channel.params),
             },
             _ => Verdict::UserCheated,
@@ -315,7 +344,9 @@ impl World {
             self.judge_cheater(cast, posted, penalized);
         }
         for side in [Side::Hub, Side::User] {
-            if !honest(side) || (side == cast.closer && penalized) {
+            // Nobody is paid in full who sleeps through the window.
+            let slept = self.config.sleeps && side != cast.closer;
+            if !honest(side) || slept || (side == cast.closer && penalized) {
                 continue;
             }
             let book = self.node(side).party.book().clone();
@@ -346,7 +377,7 @@ impl World {
     }
 
     fn judge_cheater(&mut self, cast: &Cast, posted: u64, penalized: bool) {
-        let node = match other(cast.closer) {
+        let node = match cast.closer.other() {
             Side::Hub => &self.hub,
             Side::User => &self.user,
         };

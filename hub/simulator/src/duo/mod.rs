@@ -3,8 +3,9 @@
 //! A run trades for a while (payments, withdrawals, deposits, credits, locks) over a network that
 //! loses, doubles and reorders, with crashes and, where the setting says so, restored databases.
 //! Then somebody closes: honestly, or with any state of the past that it can get both signatures
-//! for. The other side, or its tower, is awake once before the deadline. After settlement every
-//! side's money is compared with what it held.
+//! for. The other side, or its tower, is awake once before the deadline, or, where the setting says
+//! so, only after it and before the closer is paid. In the end every side's money is compared with
+//! what it held.
 
 mod chain;
 mod ending;
@@ -36,6 +37,8 @@ pub enum Bug {
     NoGuard,
     /// A restored side knows its highest version and nothing else.
     HighWaterOnly,
+    /// A tower forgets a close when it is settled.
+    ForgetsSettled,
 }
 
 /// What is simulated.
@@ -53,6 +56,9 @@ pub struct Config {
     pub restores: bool,
     /// Whether there are locks, deposits, withdrawals and credits beside plain payments.
     pub rich: bool,
+    /// Whether the side that did not close sleeps through the window and comes back before the
+    /// closer is paid.
+    pub sleeps: bool,
 }
 
 impl Config {
@@ -65,6 +71,7 @@ impl Config {
             cheater: None,
             restores: false,
             rich: true,
+            sleeps: false,
         }
     }
 }

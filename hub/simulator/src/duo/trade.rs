@@ -1,7 +1,7 @@
 //! What the two sides do while nobody closes.
 
 use super::Bug;
-use super::world::{Secret, World, other};
+use super::world::{Secret, World};
 use hub_core::dispute::Side;
 use hub_core::lock::{Lock, LockKind};
 use hub_core::party::{ChainView, Change, Order};
@@ -278,7 +278,7 @@ impl World {
         // The true chain: the bugs of the nodes concern what they sign in states.
         let view = self.chain.view();
         let shown = self.payouts.iter().rev().find(|(withdraw, by)| {
-            let (own, theirs) = (side == Side::User, other(side) == Side::User);
+            let (own, theirs) = (side == Side::User, side.other() == Side::User);
             by[usize::from(theirs)] && !by[usize::from(own)] && withdraw.valid_until >= view.time
         });
         let valid_for = 20 + 10 * self.rng.below(30);

@@ -136,7 +136,7 @@ impl World {
             if mute && matches!(message, Message::Ask { .. }) {
                 continue;
             }
-            self.send(other(side), message);
+            self.send(side.other(), message);
         }
         if !out.completed.is_empty() {
             self.found.saw("completed");
@@ -284,7 +284,7 @@ impl World {
     /// What the other side shows of the states; payouts and credits stand in rows that decided
     /// them before anybody signed (P9), which a restored signer reads again.
     fn import_for(&mut self, side: Side) -> Import {
-        let book = self.node(other(side)).party.book();
+        let book = self.node(side.other()).party.book();
         let half = book.half.iter().map(|half| half.content.clone());
         let open = book.open.iter().map(|open| open.content.clone());
         let (held, above) = (book.held.clone(), half.chain(open).collect());
@@ -304,12 +304,5 @@ impl World {
     /// Whether the contract's own rule was broken on purpose.
     pub fn is_rule(&self, rule: Rule) -> bool {
         self.config.rule == rule
-    }
-}
-
-pub fn other(side: Side) -> Side {
-    match side {
-        Side::Hub => Side::User,
-        Side::User => Side::Hub,
     }
 }
