@@ -1,7 +1,7 @@
 //! What an operator does when the fence is up.
 
 use crate::config::{FenceAction, Serve};
-use crate::engine::{HUB_RESTORED, limits};
+use crate::engine::{HUB_RESTORED, is_lost, limits};
 use crate::store;
 use anyhow::Context as _;
 
@@ -44,15 +44,23 @@ pub async fn run(serve: &Serve, action: &FenceAction) -> anyhow::Result<()> {
                 *confirm,
                 "compare both databases with the newest anchor first, then add --confirm"
             );
+            // What a hello finds out meanwhile comes before or after.
+            store::hubs::lock(&mut tx, serve.hub_id).await?;
             let marks = store::hubs::marks(&mut tx, serve.hub_id)
                 .await
                 .context("no such hub has run here")?;
+            let newest = marks.account.batch_id;
             let restored = marks.fence.is_some_and(|why| why.starts_with(HUB_RESTORED));
+            // Whatever the fence was raised for: what account-service has must be here.
+            let here = store::journal::seal_of(&mut tx, serve.hub_id, newest).await?;
+            let lost = newest > 0 && here.is_none() && is_lost(newest, marks.floor);
+            let imported = marks.imported > 0 && marks.imported >= newest;
+            let lacks = (restored || lost) && !imported;
             anyhow::ensure!(
-                !restored || *without_import || marks.imported >= marks.account.batch_id,
+                !lacks || *without_import,
                 "account-service has batches up to {}, imported are those up to {}: wait until it \
                  has given back the rest, or add --without-import, and their channels stay refused",
-                marks.account.batch_id,
+                newest,
                 marks.imported
             );
             let lifted =

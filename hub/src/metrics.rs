@@ -38,6 +38,8 @@ pub struct HubMetrics {
     pub half_signed: IntGauge,
     /// 1 while nothing is signed.
     pub fenced: IntGauge,
+    /// Channels that the chain has settled and whose rows here are edited.
+    pub behind: IntGauge,
     /// Reads of all sums from the database.
     pub reloads: IntCounter,
 }
@@ -88,6 +90,10 @@ impl HubMetrics {
                 "Signed batches whose fate is not known.",
             )?,
             fenced: metrics.gauge("hub_fenced", "1 while the hub signs nothing.")?,
+            behind: metrics.gauge(
+                "hub_channels_behind",
+                "Channels that the chain has settled and whose rows here were edited.",
+            )?,
             reloads: metrics.counter(
                 "hub_ledger_reloads_total",
                 "Reads of all sums from the database.",

@@ -75,7 +75,7 @@ impl Core {
             return self.replay(ledger, &earlier, digest).map_err(Fault::from);
         }
         self.check_signing(ledger)?;
-        if request.session != self.session {
+        if request.session != self.session() {
             return Err(self.other_session().into());
         }
         let new_fates = self.take_in(&mut tx, ledger, &request.fates).await?;

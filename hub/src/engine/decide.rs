@@ -94,7 +94,7 @@ pub fn decide(view: &View<'_>, request: &BatchRequest) -> Result<Plan, ErrorBody
     let hashes = compare(&successors, &request.proposals)?;
     check_rules(view, &successors, &request.operations)?;
     let moves = moves(view, &successors, &hashes)?;
-    check_abandoned(view, &moves)?;
+    check_abandoned(view, &moves, &request.operations)?;
     let tree = Tree::new(hashes).ok_or_else(|| malformed("a batch has 1 to 4,096 states"))?;
     Ok(Plan {
         root: tree.root(),
@@ -510,25 +510,79 @@ fn moves(
 }
 
 /// Above the limit only batches go on that could not add to what abandoned ones may yield:
-/// completing them brings it down.
-fn check_abandoned(view: &View<'_>, moves: &[Move]) -> Result<(), ErrorBody> {
+/// completing them brings it down. Names the operations that have to wait for that.
+fn check_abandoned(
+    view: &View<'_>,
+    moves: &[Move],
+    operations: &[Operation],
+) -> Result<(), ErrorBody> {
     if view.budget.abandoned <= view.limits.burn {
         return Ok(());
     }
-    let adds = moves.iter().any(|step| {
-        let counted = view.budget.abandoned_by.get(&step.after.signed.channel_id);
-        step.after.pending_increase > counted.copied().unwrap_or(Amount::ZERO)
-    });
-    if adds {
-        Err(rule(
-            "BURN_LIMIT",
-            format!(
-                "abandoned batches could yield {}, the limit is {}: complete newer states in \
-                 their channels, or raise the limit",
-                view.budget.abandoned, view.limits.burn
-            ),
-        ))
-    } else {
-        Ok(())
+    let counted = |channel: &ChannelId| {
+        let counted = view.budget.abandoned_by.get(channel);
+        counted.copied().unwrap_or(Amount::ZERO)
+    };
+    let adds = |step: &Move| step.after.pending_increase > counted(&step.after.signed.channel_id);
+    if !moves.iter().any(adds) {
+        return Ok(());
     }
+    Err(operations_rule(
+        "BURN_LIMIT",
+        adding(view, operations, counted),
+        format!(
+            "abandoned batches could yield {}, the limit is {}: complete newer states in \
+             their channels, or raise the limit",
+            view.budget.abandoned, view.limits.burn
+        ),
+    ))
+}
+
+/// The operations without which no channel gains more than is counted of it already.
+fn adding(
+    view: &View<'_>,
+    operations: &[Operation],
+    counted: impl Fn(&ChannelId) -> Amount,
+) -> Vec<OperationId> {
+    // Channels of which a half-signed state gives more than is counted can't be moved at all.
+    let stuck = |channel: &ChannelId| {
+        let head = view.heads.get(channel);
+        head.is_some_and(|head| head.pending() > counted(channel))
+    };
+    let mut left: HashMap<ChannelId, Amount> = HashMap::new();
+    let mut adding = Vec::new();
+    for operation in operations {
+        let (payer, payee, amount) = match operation.action {
+            Action::Transfer {
+                payer,
+                payee,
+                amount,
+            } => (Some(payer), Some(payee), amount),
+            Action::Issue { channel, amount } => (None, Some(channel), amount),
+            Action::Redeem { channel, amount } => (Some(channel), None, amount),
+            // What is paid out or in is in the entitlement before and after.
+            _ => (None, None, Amount::ZERO),
+        };
+        let after = payee.map(|channel| {
+            let left = left.get(&channel).copied();
+            let left = left.unwrap_or_else(|| counted(&channel));
+            (channel, left.checked_sub(amount))
+        });
+        let touched = operation.action.legs().map(|(channel, ..)| channel);
+        if touched.into_iter().any(|channel| stuck(&channel)) || matches!(after, Some((_, None))) {
+            adding.push(operation.id);
+            continue;
+        }
+        if let Some((channel, Some(after))) = after {
+            left.insert(channel, after);
+        }
+        if let Some(channel) = payer {
+            let before = left.get(&channel).copied();
+            let before = before.unwrap_or_else(|| counted(&channel));
+            // More than fits forbids nothing.
+            let after = before.checked_add(amount).unwrap_or(Amount::MAX);
+            left.insert(channel, after);
+        }
+    }
+    adding
 }

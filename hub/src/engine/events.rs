@@ -55,6 +55,8 @@ impl Core {
         }
         let ids: Vec<_> = request.events.iter().map(|event| event.id).collect();
         let now = runtime::clock::now();
+        let behind = std::mem::take(&mut ledger.behind).into_iter().collect();
+        self.begin_epochs(&mut tx, ledger, behind).await?;
         let new = store::facts::receive(&mut tx, self.hub_id(), &ids, now).await?;
         let mut new: HashSet<_> = new.into_iter().collect();
         let mark = ledger.chain;
@@ -62,12 +64,7 @@ impl Core {
         // The ledger changes on the way; a failure drops it.
         for envelope in &request.events {
             if new.remove(&envelope.id) {
-                let taken = self.take_event(&mut tx, ledger, &envelope.body).await;
-                if let Err(Fault::Refused(body)) = taken {
-                    tracing::error!(detail = body.detail, "an event meets an edited row");
-                    return Err(Fault::Stale);
-                }
-                taken?;
+                self.take_event(&mut tx, ledger, &envelope.body).await?;
                 count += 1;
             }
         }
@@ -132,10 +129,9 @@ impl Core {
             Event::Closed {
                 state, certainty, ..
             } => {
-                self.change(tx, ledger, state.channel_id, state.epoch, |facts| {
-                    facts.closing = *certainty != Certainty::Orphaned;
-                })
-                .await
+                let stands = *certainty != Certainty::Orphaned;
+                self.closed(tx, ledger, state.channel_id, state.epoch, stands)
+                    .await
             }
             Event::Settled {
                 channel_id, epoch, ..
@@ -162,7 +158,7 @@ impl Core {
             return Ok(());
         }
         if facts.epoch < epoch {
-            facts = no_facts(epoch);
+            facts = facts.begin(epoch);
         }
         change(&mut facts);
         store::facts::store(tx, self.hub_id(), channel, &facts).await?;
@@ -172,6 +168,31 @@ impl Core {
         }
         ledger.facts.insert(channel, facts);
         Ok(())
+    }
+
+    /// Notes that a close is on chain, or is there no more. The epoch before it may be settled
+    /// without that being final; then this one has not begun.
+    async fn closed(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        ledger: &mut Ledger,
+        channel: ChannelId,
+        epoch: Epoch,
+        stands: bool,
+    ) -> Result<(), Fault> {
+        let current = ledger.facts.get(&channel).map_or(0, |facts| facts.epoch);
+        if epoch <= current {
+            let set = |facts: &mut ChannelFacts| facts.closing = stands;
+            return self.change(tx, ledger, channel, epoch, set).await;
+        }
+        self.change(tx, ledger, channel, current, |facts| {
+            if stands {
+                facts.later_close = Some(epoch);
+            } else if facts.later_close == Some(epoch) {
+                facts.later_close = None;
+            }
+        })
+        .await
     }
 
     async fn executed(
@@ -200,7 +221,6 @@ impl Core {
         .await
     }
 
-    /// The next epoch begins with its null state; everything signed before is of the past.
     async fn settled(
         &self,
         tx: &mut Transaction<'static, Postgres>,
@@ -211,22 +231,46 @@ impl Core {
         let Some(next) = epoch.checked_add(1) else {
             return Ok(());
         };
-        let heads = self.heads(tx, ledger, &[channel]).await?;
-        let head = heads.get(&channel).filter(|head| head.signed.epoch < next);
-        if let Some(head) = head {
+        self.change(tx, ledger, channel, next, |_| ()).await?;
+        self.begin_epochs(tx, ledger, vec![channel]).await
+    }
+
+    /// Begins the epochs that these channels are in on chain, with their null states; everything
+    /// signed before is of the past. A head that was edited waits until it is mended.
+    async fn begin_epochs(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        ledger: &mut Ledger,
+        channels: Vec<ChannelId>,
+    ) -> Result<(), Fault> {
+        if channels.is_empty() {
+            return Ok(());
+        }
+        let (heads, edited) = self.intact_heads(tx, ledger, &channels).await?;
+        if !edited.is_empty() {
+            tracing::error!(
+                ?edited,
+                "settled channels whose heads were edited stay behind"
+            );
+        }
+        ledger.behind.extend(edited);
+        for (channel, head) in heads {
+            let epoch = ledger.facts.get(&channel).map_or(0, |facts| facts.epoch);
+            if head.signed.epoch >= epoch {
+                continue;
+            }
             let capacity = head.signed.total().unwrap_or(Amount::ZERO);
             // Versions go on growing: one is never used twice in a channel, whatever the epoch.
             let null = Head {
                 max_signed: head.max_signed,
-                ..Head::null(State::null(channel, next, capacity))
+                ..Head::null(State::null(channel, epoch, capacity))
             };
             store::heads::begin_epoch(tx, self.hub_id(), &null).await?;
             ledger.liabilities -= head.worst().unwrap_or(0);
             ledger.forget(head.signed_batch, channel);
             ledger.remember(null);
         }
-        self.change(tx, ledger, channel, next, |facts| facts.closing = false)
-            .await
+        Ok(())
     }
 }
 

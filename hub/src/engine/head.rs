@@ -112,11 +112,23 @@ pub struct ChannelFacts {
     pub final_deposits: Amount,
     /// Whether a close was seen.
     pub closing: bool,
+    /// A later epoch of which a close was seen: the settlement before it is not final yet.
+    pub later_close: Option<Epoch>,
     /// The newest signed `Withdraw` that is not executed.
     pub open: Option<OpenWithdraw>,
 }
 
 impl ChannelFacts {
+    /// Those of a later epoch as it begins. A close of it may have been seen before.
+    pub fn begin(&self, epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            closing: self.later_close == Some(epoch),
+            later_close: self.later_close.filter(|later| *later > epoch),
+            ..Self::default()
+        }
+    }
+
     /// For the machine, at the time of the newest final block.
     pub fn at(&self, final_timestamp: u64) -> Facts {
         let live = self.open.filter(|open| open.valid_until >= final_timestamp);

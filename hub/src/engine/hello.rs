@@ -21,19 +21,26 @@ impl Work for Hello {
     async fn run(&mut self, core: &Core, ledger: &mut Ledger) -> Result<Welcome, Fault> {
         let (mut tx, _) = core.begin(ledger, None).await?;
         let mark = self.newest;
-        if let Some(why) = core.contradiction(&mut tx, mark).await?
-            && ledger.fence.is_none()
-        {
-            let now = runtime::clock::now();
-            tracing::error!(why, "fence raised: nothing is signed until it is lifted");
-            store::hubs::raise_fence(&mut tx, core.hub_id(), &why, now).await?;
-            ledger.fence = Some(why);
+        match core.contradiction(&mut tx, mark).await? {
+            Some(Contradiction::Lost(why)) if !is_restored(ledger) => {
+                tracing::error!(why, "fence raised: nothing is signed until it is lifted");
+                let now = runtime::clock::now();
+                let raised = store::hubs::raise_restored(&mut tx, core.hub_id(), &why, None, now);
+                ledger.fence = raised.await?;
+            }
+            Some(Contradiction::OtherRoot(why)) if ledger.fence.is_none() => {
+                tracing::error!(why, "fence raised: nothing is signed until it is lifted");
+                let now = runtime::clock::now();
+                store::hubs::raise_fence(&mut tx, core.hub_id(), &why, now).await?;
+                ledger.fence = Some(why);
+            }
+            _ => {}
         }
         store::hubs::note_account(&mut tx, core.hub_id(), mark).await?;
         tx.commit().await?;
         core.greeted.store(true, Ordering::SeqCst);
         Ok(Welcome {
-            session: core.session,
+            session: core.session(),
             newest: ledger.newest,
             low_water: ledger.low_water(),
             caps: core.parts.limits.caps(),
@@ -51,12 +58,27 @@ pub(super) fn is_restored(ledger: &Ledger) -> bool {
     why.starts_with(HUB_RESTORED)
 }
 
+/// What the account side's newest batch says against the journal.
+#[derive(Debug)]
+enum Contradiction {
+    /// It is not here.
+    Lost(String),
+    /// It is another one here.
+    OtherRoot(String),
+}
+
+/// Whether a batch that the journal doesn't have was lost by a restore that an operator has not
+/// dealt with yet: when he did, the floor jumped above it.
+pub(crate) fn is_lost(batch_id: u64, floor: u64) -> bool {
+    batch_id >= floor.saturating_sub(limits::RESTORE_JUMP - 1)
+}
+
 impl Core {
     async fn contradiction(
         &self,
         tx: &mut sqlx::Transaction<'static, sqlx::Postgres>,
         mark: BatchMark,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<Option<Contradiction>, Fault> {
         if mark.batch_id == 0 {
             return Ok(None);
         }
@@ -66,19 +88,18 @@ impl Core {
             Some(seal) if seal.root == mark.root => None,
             // A burned number that was never signed here has no root.
             Some(_) if mark.root == Hash32::ZERO => None,
-            Some(_) => Some(format!(
+            Some(_) => Some(Contradiction::OtherRoot(format!(
                 "batch {} has another root in the account database: one of the databases was \
                  restored or edited. Compare both with the newest anchor before lifting",
                 mark.batch_id
-            )),
-            // Lost by a restore that an operator has dealt with: the floor is a jump above it.
-            None if mark.batch_id < marks.floor.saturating_sub(limits::RESTORE_JUMP - 1) => None,
-            None => Some(format!(
+            ))),
+            None if !is_lost(mark.batch_id, marks.floor) => None,
+            None => Some(Contradiction::Lost(format!(
                 "{HUB_RESTORED}: the account database has batch {}, which is not in the journal. \
                  Account-service gives back what was lost; compare with the newest anchor, then \
                  lift the fence",
                 mark.batch_id
-            )),
+            ))),
         })
     }
 }

@@ -13,7 +13,7 @@ use hub_client::{
 };
 use hub_core::merkle::Tree;
 use hub_core::types::Withdraw;
-use hub_core::{Amount, ChannelId, ChannelParams, Hash32, State, Typed as _, signature};
+use hub_core::{Amount, ChannelId, ChannelParams, Epoch, Hash32, State, Typed as _, signature};
 use sqlx::{Postgres, Transaction};
 use std::collections::HashMap;
 use time::OffsetDateTime;
@@ -41,7 +41,7 @@ impl Work for ImportRequest {
         }
         let now = runtime::clock::now();
         for batch in &self.batches {
-            core.import_batch(&mut tx, batch, now).await?;
+            core.import_batch(&mut tx, ledger, batch, now).await?;
         }
         for withdraw in &self.withdraws {
             core.import_withdraw(&mut tx, ledger, withdraw, now).await?;
@@ -58,6 +58,7 @@ impl Core {
     async fn import_batch(
         &self,
         tx: &mut Transaction<'static, Postgres>,
+        ledger: &Ledger,
         batch: &ImportBatch,
         now: OffsetDateTime,
     ) -> Result<(), Fault> {
@@ -90,13 +91,16 @@ impl Core {
         let mut issued = 0_i128;
         for (state, hash) in states.iter().zip(&hashes) {
             let before = heads.get(&state.channel_id);
-            let next = successor(
+            if before.is_some_and(|head| head.signed.epoch > state.epoch) {
+                // Its settlement was told again before: what came of the state is on chain.
+                continue;
+            }
+            let known = Known {
                 before,
-                opened.get(&state.channel_id),
-                state,
-                *hash,
-                batch_id,
-            )?;
+                opened: opened.get(&state.channel_id),
+                epoch: ledger.facts.get(&state.channel_id).map_or(0, |f| f.epoch),
+            };
+            let next = successor(&known, state, *hash, batch_id)?;
             check_orders(&batch.orders, &next.below, state)?;
             let change = state.entitlement().zip(next.below.entitlement());
             issued += change.map_or(0, |(after, before)| after.saturating_sub(before));
@@ -207,15 +211,28 @@ fn gap(batch_id: u64, why: &str) -> ErrorBody {
     )
 }
 
+/// What is known of a channel of an imported batch.
+struct Known<'a> {
+    before: Option<&'a Head>,
+    opened: Option<&'a ChannelParams>,
+    /// The epoch that the channel is in on chain.
+    epoch: Epoch,
+}
+
 /// The head after a batch whose state follows on what is held here.
 fn successor(
-    before: Option<&Head>,
-    opened: Option<&ChannelParams>,
+    known: &Known<'_>,
     state: &State,
     hash: Hash32,
     batch_id: u64,
 ) -> Result<Head, ErrorBody> {
-    let (below, below_batch) = match (before, opened) {
+    let before = known.before;
+    let begins = |head: &Head| head.signed.epoch < state.epoch && state.epoch <= known.epoch;
+    let (below, below_batch) = match (before, known.opened) {
+        (Some(head), _) if begins(head) => {
+            let capacity = head.signed.total().unwrap_or(Amount::ZERO);
+            (State::null(state.channel_id, state.epoch, capacity), 0)
+        }
         (Some(head), _) => {
             let (held, batch) = head.held();
             (*held, batch)

@@ -122,6 +122,8 @@ pub struct Ledger {
     pub issued: Issued,
     /// What abandoned batches could yield, by channel (P11).
     pub abandoned: HashMap<ChannelId, Amount>,
+    /// Channels whose head is of an epoch that the chain has settled.
+    pub behind: HashSet<ChannelId>,
 }
 
 impl Ledger {
@@ -153,7 +155,11 @@ impl Ledger {
     /// A channel's facts for the machine.
     pub fn facts_of(&self, channel: &ChannelId) -> Facts {
         let facts = self.facts.get(channel).copied().unwrap_or_default();
-        facts.at(self.chain.timestamp)
+        let facts = facts.at(self.chain.timestamp);
+        Facts {
+            closing: facts.closing || self.behind.contains(channel),
+            ..facts
+        }
     }
 
     /// Remembers a head, and forgets all others when there are too many.

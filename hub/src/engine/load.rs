@@ -2,13 +2,13 @@
 
 use super::head::{ChannelFacts, Head};
 use super::ledger::{Entry, Ledger, OpenBatch, Seal};
-use super::{Core, Hub, HubParts, limits};
+use super::{Core, Hub, HubParts, Memory, limits};
 use crate::store;
 use hub_core::{ChannelId, State};
 use sqlx::{Acquire as _, PgPool};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -58,14 +58,15 @@ impl Hub {
         }
         tx.commit().await?;
         let ledger = load(&parts.pool, parts.terms.hub_id).await?;
+        let seen = ledger.newest;
         let core = Core {
-            session,
+            session: RwLock::new(session),
             greeted: AtomicBool::new(false),
-            ledger: Mutex::new(None),
+            memory: Mutex::new(Memory { ledger: None, seen }),
             parts,
         };
         core.show(&ledger);
-        *core.ledger.lock().await = Some(ledger);
+        core.memory.lock().await.ledger = Some(ledger);
         Ok(Self {
             core: Arc::new(core),
             runtime: Handle::current(),
@@ -120,6 +121,8 @@ pub(super) async fn load(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<Ledger> {
         let batch = open_batch(batch_id, seal, &states, &heads);
         ledger.open.insert(batch_id, batch);
     }
+    let behind = store::heads::behind(&mut tx, hub_id).await?;
+    ledger.behind.extend(behind);
     tx.commit().await?;
     Ok(ledger)
 }

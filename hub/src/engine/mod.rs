@@ -19,18 +19,19 @@ mod withdraw;
 
 pub use digest::operations_digest;
 pub use hello::HUB_RESTORED;
+pub(crate) use hello::is_lost;
 pub use load::StartError;
 
 use crate::metrics::HubMetrics;
 use crate::store;
-use hub_client::{ErrorBody, FundingMode, HubRefusal, Marks, Terms};
+use hub_client::{BatchMark, ErrorBody, FundingMode, HubRefusal, Marks, Terms};
 use ledger::Ledger;
 use limits::Limits;
 use runtime::shutdown::Trigger;
 use signer::Signer;
 use sqlx::{PgPool, Postgres, Transaction};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
@@ -64,10 +65,19 @@ pub struct Hub {
 #[derive(Debug)]
 struct Core {
     parts: HubParts,
-    session: Uuid,
+    /// Another one begins when the database proves to be set back.
+    session: RwLock<Uuid>,
     greeted: AtomicBool,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
     /// `None` when it must be read anew.
-    ledger: Mutex<Option<Ledger>>,
+    ledger: Option<Ledger>,
+    /// The newest batch that was ever committed here: a database that doesn't have it was set
+    /// back.
+    seen: BatchMark,
 }
 
 /// A piece of work with the ledger. It may be run again after [`Fault::Stale`].
@@ -124,7 +134,7 @@ impl Hub {
 
     /// This process's session.
     pub fn session(&self) -> Uuid {
-        self.core.session
+        self.core.session()
     }
 
     /// Whether it can work: the database answers, and the hub is still this process's.
@@ -132,10 +142,10 @@ impl Hub {
         let core = Arc::clone(&self.core);
         let check = async move {
             let mut connection = core.parts.pool.acquire().await?;
-            store::hubs::own(&mut connection, core.parts.terms.hub_id, None).await
+            store::hubs::own(&mut connection, core.hub_id(), None, 0).await
         };
         match self.runtime.spawn(check).await {
-            Ok(Ok(own)) if own.session != self.core.session => {
+            Ok(Ok(own)) if own.session != self.session() => {
                 Err("another process has taken this hub over".to_owned())
             }
             Ok(Ok(own)) => match own.fence {
@@ -188,9 +198,14 @@ impl Core {
         self.parts.terms.hub_id
     }
 
+    fn session(&self) -> Uuid {
+        // Nothing panics while it is written.
+        *self.session.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn marks(&self, ledger: &Ledger) -> Marks {
         Marks {
-            session: self.session,
+            session: self.session(),
             low_water: ledger.low_water(),
             headroom: self.headroom(ledger),
         }
@@ -213,32 +228,35 @@ impl Core {
         let headroom = self.headroom(ledger).unwrap_or_default();
         metrics.headroom.set(crate::metrics::tokens(headroom));
         metrics.fenced.set(i64::from(ledger.fence.is_some()));
+        let behind = ledger.behind.len();
+        metrics.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
     }
 
     /// Does a piece of work with the ledger, and once more with one read anew when it proves
     /// stale. After a failure of the database nothing remembered is trusted.
     async fn with_ledger<W: Work>(&self, mut work: W) -> Result<W::Output, ErrorBody> {
-        let mut slot = self.ledger.lock().await;
+        let mut memory = self.memory.lock().await;
         for _ in 0..TRIES {
-            let fault = match self.loaded(&mut slot).await {
+            let fault = match self.loaded(&mut memory).await {
                 Ok(ledger) => match work.run(self, ledger).await {
                     Ok(done) => {
                         self.show(ledger);
+                        memory.seen = ledger.newest;
                         return Ok(done);
                     }
                     Err(fault) => fault,
                 },
-                Err(error) => Fault::Database(error),
+                Err(fault) => fault,
             };
             match fault {
                 Fault::Refused(body) => return Err(*body),
-                Fault::Stale => *slot = None,
+                Fault::Stale => memory.ledger = None,
                 Fault::Fence(why) => {
-                    *slot = None;
+                    memory.ledger = None;
                     return Err(self.raise_fence(&why).await);
                 }
                 Fault::Database(error) => {
-                    *slot = None;
+                    memory.ledger = None;
                     tracing::error!(%error, "database");
                     return Err(refusal::internal());
                 }
@@ -250,16 +268,67 @@ impl Core {
 
     async fn loaded<'a>(
         &self,
-        slot: &'a mut MutexGuard<'_, Option<Ledger>>,
-    ) -> sqlx::Result<&'a mut Ledger> {
-        let ledger = match slot.take() {
+        memory: &'a mut MutexGuard<'_, Memory>,
+    ) -> Result<&'a mut Ledger, Fault> {
+        let ledger = match memory.ledger.take() {
             Some(ledger) => ledger,
             None => {
                 self.parts.metrics.reloads.inc();
-                load::load(&self.parts.pool, self.hub_id()).await?
+                let ledger = load::load(&self.parts.pool, self.hub_id()).await?;
+                if self.is_set_back(&ledger, memory.seen).await? {
+                    let why = self.begin_restored(memory.seen).await?;
+                    // The row knows it from here on.
+                    memory.seen = ledger.newest;
+                    return Err(refusal::fenced(&why).into());
+                }
+                memory.seen = ledger.newest;
+                ledger
             }
         };
-        Ok(slot.insert(ledger))
+        Ok(memory.ledger.insert(ledger))
+    }
+
+    /// Whether the journal lacks the newest batch that was committed here, as after a failover to
+    /// a standby that was behind. Others may have been journaled above it since.
+    async fn is_set_back(&self, ledger: &Ledger, seen: BatchMark) -> sqlx::Result<bool> {
+        // Up to the floor an operator has dealt with what was lost.
+        if seen.batch_id <= ledger.floor {
+            return Ok(false);
+        }
+        let mut connection = self.parts.pool.acquire().await?;
+        let here = store::journal::seal_of(&mut connection, self.hub_id(), seen.batch_id).await?;
+        Ok(here.is_none_or(|seal| seal.root != seen.root))
+    }
+
+    /// Fences this hub, as one that was restored before it started, and begins another session:
+    /// replicas say hello again, and hear what the hub lacks now.
+    async fn begin_restored(&self, seen: BatchMark) -> Result<String, Fault> {
+        let why = format!(
+            "{HUB_RESTORED}: batch {} was signed here, and is not in the journal any more. \
+             Account-service gives back what was lost; compare with the newest anchor, then lift \
+             the fence",
+            seen.batch_id
+        );
+        tracing::error!(why, "fence raised: nothing is signed until it is lifted");
+        let session = Uuid::new_v4();
+        let sessions = Some((self.session(), session));
+        let mut connection = self.parts.pool.acquire().await?;
+        let now = runtime::clock::now();
+        let hub_id = self.hub_id();
+        let raised = store::hubs::raise_restored(&mut connection, hub_id, &why, sessions, now);
+        let Some(why) = raised.await? else {
+            return Err(self.taken_over().into());
+        };
+        *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
+        self.greeted.store(false, Ordering::SeqCst);
+        self.parts.metrics.fenced.set(1);
+        Ok(why)
+    }
+
+    fn taken_over(&self) -> ErrorBody {
+        tracing::error!("another process has taken this hub over; stopping");
+        self.parts.stop.drain();
+        refusal::unavailable("another process has taken this hub over")
     }
 
     /// Begins a transaction in which nobody else can take the hub over. Fails as stale when the
@@ -270,13 +339,14 @@ impl Core {
         request_id: Option<Uuid>,
     ) -> Result<(Transaction<'static, Postgres>, Option<store::hubs::Earlier>), Fault> {
         let mut tx = self.parts.pool.begin().await?;
-        let own = store::hubs::own(&mut tx, self.hub_id(), request_id).await?;
-        if own.session != self.session {
-            tracing::error!("another process has taken this hub over; stopping");
-            self.parts.stop.drain();
-            return Err(refusal::unavailable("another process has taken this hub over").into());
+        let newest = ledger.newest;
+        let own = store::hubs::own(&mut tx, self.hub_id(), request_id, newest.batch_id).await?;
+        if own.session != self.session() {
+            return Err(self.taken_over().into());
         }
-        if own.generation != ledger.generation {
+        // A database that was set back is met before anything is written above the hole.
+        let newest_is_here = newest.batch_id == 0 || own.newest == Some(newest.root);
+        if own.generation != ledger.generation || !newest_is_here {
             return Err(Fault::Stale);
         }
         ledger.fence = own.fence;
@@ -297,7 +367,7 @@ impl Core {
 
     fn other_session(&self) -> ErrorBody {
         let error = HubRefusal::Session {
-            session: self.session,
+            session: self.session(),
         };
         refusal::body(error, "say hello to this session first")
     }

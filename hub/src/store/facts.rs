@@ -1,11 +1,12 @@
 //! `hub.channel_facts`, `hub.chain_marks` and `hub.inbox`: what is final on chain.
 
-use super::{Connection, epoch, unsigned};
+use super::{Connection, decode, epoch, unsigned};
 use crate::engine::head::{ChannelFacts, OpenWithdraw};
 use crate::engine::ledger::ChainMark;
-use hub_core::ChannelId;
+use hub_core::{ChannelId, Epoch};
 use runtime::pg::{PgAmount, PgChannelId};
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use std::collections::HashMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -38,6 +39,7 @@ pub async fn load(
             executed: row.try_get::<PgAmount, _>("executed")?.0,
             final_deposits: row.try_get::<PgAmount, _>("final_deposits")?.0,
             closing: row.try_get("closing")?,
+            later_close: later_close(row)?,
             open: None,
         };
         let has_head = row.try_get("has_head")?;
@@ -74,6 +76,13 @@ pub async fn load(
     Ok(known)
 }
 
+fn later_close(row: &PgRow) -> sqlx::Result<Option<Epoch>> {
+    let epoch: Option<i64> = row.try_get("later_close")?;
+    epoch
+        .map(|epoch| Epoch::try_from(epoch).map_err(decode))
+        .transpose()
+}
+
 /// Stores a channel's facts.
 pub async fn store(
     connection: &mut Connection,
@@ -82,11 +91,12 @@ pub async fn store(
     facts: &ChannelFacts,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO hub.channel_facts (hub_id, channel_id, epoch, executed, final_deposits, closing)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO hub.channel_facts (hub_id, channel_id, epoch, executed, final_deposits, closing,
+             later_close)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (hub_id, channel_id) DO UPDATE SET epoch = EXCLUDED.epoch,
              executed = EXCLUDED.executed, final_deposits = EXCLUDED.final_deposits,
-             closing = EXCLUDED.closing",
+             closing = EXCLUDED.closing, later_close = EXCLUDED.later_close",
     )
     .bind(hub_id)
     .bind(PgChannelId(channel))
@@ -94,6 +104,7 @@ pub async fn store(
     .bind(PgAmount(facts.executed))
     .bind(PgAmount(facts.final_deposits))
     .bind(facts.closing)
+    .bind(facts.later_close.map(i64::from))
     .execute(connection)
     .await
     .map(drop)

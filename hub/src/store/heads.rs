@@ -321,6 +321,20 @@ pub async fn set_held(
     Ok(done.rows_affected() == 1)
 }
 
+/// Channels whose head is of an epoch that the chain has settled: it had been edited when the
+/// settlement came, or was imported after it.
+pub async fn behind(connection: &mut Connection, hub_id: Uuid) -> sqlx::Result<Vec<ChannelId>> {
+    let rows: Vec<PgChannelId> = sqlx::query_scalar(
+        "SELECT f.channel_id FROM hub.channel_facts f
+         JOIN hub.heads h ON h.hub_id = f.hub_id AND h.channel_id = f.channel_id
+         WHERE f.hub_id = $1 AND h.epoch < f.epoch",
+    )
+    .bind(hub_id)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
 /// Begins a channel's next epoch with its null state.
 pub async fn begin_epoch(
     connection: &mut Connection,

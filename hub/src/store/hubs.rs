@@ -1,6 +1,7 @@
 //! `hub.hubs`: who may write for a hub, and whether it is fenced.
 
 use super::{Connection, unsigned};
+use crate::engine::HUB_RESTORED;
 use crate::engine::ledger::Seal;
 use hub_client::{BatchMark, Terms};
 use hub_core::{Hash32, Version};
@@ -21,6 +22,8 @@ pub struct Own {
     pub fence: Option<String>,
     /// What the request made.
     pub earlier: Option<Earlier>,
+    /// Root of the batch that was asked for.
+    pub newest: Option<Hash32>,
 }
 
 /// A batch that a request made.
@@ -59,21 +62,25 @@ pub async fn take_over(
     Ok(before.map(|Json(terms)| terms))
 }
 
-/// Reads the hub's row and keeps it from being taken over until the transaction ends.
+/// Reads the hub's row and keeps it from being taken over until the transaction ends. With it
+/// come what a request made before, and the root of a batch.
 pub async fn own(
     connection: &mut Connection,
     hub_id: Uuid,
     request_id: Option<Uuid>,
+    newest: u64,
 ) -> sqlx::Result<Own> {
     let row = sqlx::query(
         "SELECT h.session, h.generation, h.fence, j.batch_id, j.prev_root, j.root, j.depth,
-                j.operations_digest
+                j.operations_digest, n.root AS newest
          FROM hub.hubs h
          LEFT JOIN hub.journal j ON j.hub_id = h.hub_id AND j.request_id = $2
+         LEFT JOIN hub.journal n ON n.hub_id = h.hub_id AND n.batch_id = $3
          WHERE h.hub_id = $1 FOR SHARE OF h",
     )
     .bind(hub_id)
     .bind(request_id)
+    .bind(newest.cast_signed())
     .fetch_one(connection)
     .await?;
     let earlier = match row.try_get::<Option<i64>, _>("batch_id")? {
@@ -89,7 +96,19 @@ pub async fn own(
         generation: row.try_get("generation")?,
         fence: row.try_get("fence")?,
         earlier,
+        newest: row
+            .try_get::<Option<PgHash>, _>("newest")?
+            .map(|root| root.0),
     })
+}
+
+/// Keeps the hub's row as it is until the transaction ends.
+pub async fn lock(connection: &mut Connection, hub_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("SELECT 1 FROM hub.hubs WHERE hub_id = $1 FOR UPDATE")
+        .bind(hub_id)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// The hub's marks: generation, batch floor, fence, and the newest mark of the account side.
@@ -165,6 +184,36 @@ pub async fn raise_fence(
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// Raises the fence of a hub whose database was set back. One that stands already for another
+/// reason is named behind it: lifting it must not pass over what was lost, and imports of an
+/// earlier restore don't count. With `sessions` the
+/// hub's session becomes the second one, if it is the first. Returns the reason that stands now;
+/// none when the session is another one.
+pub async fn raise_restored(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    why: &str,
+    sessions: Option<(Uuid, Uuid)>,
+    now: OffsetDateTime,
+) -> sqlx::Result<Option<String>> {
+    let (from, to) = sessions.unzip();
+    sqlx::query_scalar(
+        "UPDATE hub.hubs
+         SET fence = CASE WHEN fence IS NULL THEN $2 WHEN starts_with(fence, $6) THEN fence
+                     ELSE $2 || '. Fenced before: ' || fence END,
+             fenced_at = coalesce(fenced_at, $3), session = coalesce($5, session), imported = 0
+         WHERE hub_id = $1 AND ($4::uuid IS NULL OR session = $4) RETURNING fence",
+    )
+    .bind(hub_id)
+    .bind(why)
+    .bind(now)
+    .bind(from)
+    .bind(to)
+    .bind(HUB_RESTORED)
+    .fetch_optional(connection)
+    .await
 }
 
 /// Notes what was imported: whoever serves reads everything anew.

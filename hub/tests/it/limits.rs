@@ -129,7 +129,7 @@ async fn what_a_burned_batch_could_yield_stays_counted_until_newer_states_comple
     let elsewhere = account.transfer(0, 2, 10);
     assert_eq!(
         refused(&hub, &account, vec![elsewhere]).await,
-        rule("BURN_LIMIT", vec![], None)
+        rule("BURN_LIMIT", vec![elsewhere.id], None)
     );
     // A newer state of the channel adds nothing, and completing it ends the matter.
     let operations = vec![account.transfer(0, 1, 600)];
@@ -140,4 +140,49 @@ async fn what_a_burned_batch_could_yield_stays_counted_until_newer_states_comple
         "what was burned counts no longer"
     );
     account.post(&hub, vec![elsewhere]).await;
+}
+
+#[tokio::test]
+async fn above_the_burn_limit_the_operations_that_add_to_it_are_named_and_the_rest_goes_on() {
+    let limits = Limits {
+        burn: amount(99),
+        ..wide_limits()
+    };
+    let (_bed, hub, mut account) = pair(FundingMode::Mint, limits).await;
+    let operations = vec![
+        account.open(0),
+        account.open(1),
+        account.open(2),
+        account.open(3),
+        account.issue(0, 1_000),
+        account.issue(3, 1_000),
+    ];
+    account.post(&hub, operations).await;
+    let operation = account.transfer(0, 1, 100);
+    let request = account.propose(vec![operation]).request;
+    let batch_id = hub.sign_batch(request).await.unwrap().batch_id;
+    let fates = vec![Fate::Burned { batch_id }];
+    hub.fates(FatesRequest { fates }).await.unwrap();
+    account.floors.insert(account.id(0), 2);
+    account.floors.insert(account.id(1), 2);
+    // Channel 1 may gain the 100 that it may have anyway, and again what it has given away; every
+    // other one only what it gives itself.
+    let completes = account.transfer(0, 1, 100);
+    let beyond = account.transfer(3, 1, 1);
+    let gives = account.redeem(1, 40);
+    let again = account.transfer(3, 1, 40);
+    let elsewhere = account.transfer(0, 2, 10);
+    let takes = account.redeem(3, 10);
+    let back = account.issue(3, 50);
+    let all = vec![completes, beyond, gives, again, elsewhere, takes, back];
+    let named = vec![beyond.id, elsewhere.id];
+    assert_eq!(
+        refused(&hub, &account, all).await,
+        rule("BURN_LIMIT", named, None)
+    );
+    account
+        .post(&hub, vec![completes, gives, again, takes, back])
+        .await;
+    // With that the matter is ended.
+    account.post(&hub, vec![beyond, elsewhere]).await;
 }

@@ -11,6 +11,7 @@ mod kill;
 mod limits;
 mod process;
 mod restore;
+mod setback;
 mod support;
 mod tamper;
 mod withdrawals;
