@@ -1,9 +1,9 @@
 //! The client of the hub's internal API.
 
 use crate::wire::{
-    BatchRequest, ChainEventsRequest, ChannelHead, ErrorBody, FatesRequest, Hello, HubRefusal,
-    ImportRequest, Imported, JournalEntry, Marks, SignedBatch, Terms, Welcome, WithdrawRequest,
-    WithdrawSigned,
+    BatchRequest, ChainEventsRequest, ChannelHead, CommittedPage, ErrorBody, FatesRequest, Hello,
+    HubRefusal, ImportRequest, Imported, JournalEntry, Marks, SignedBatch, SignedOrders,
+    SignedPage, Terms, Welcome, WithdrawRequest, WithdrawSigned,
 };
 use chain_messages::tower::{AttestedPage, ParamsPage, ParamsRequest};
 use hub_core::{Address, ChannelId};
@@ -76,6 +76,17 @@ impl HubClient {
     pub async fn import(&self, request: &ImportRequest) -> Result<Imported, HubError> {
         let post = self.http.post(self.url("import")).timeout(IMPORT_TIMEOUT);
         self.send(post.json(request)).await
+    }
+
+    /// Committed batches above `after`, with what an account database that was set back needs.
+    pub async fn committed(&self, after: u64) -> Result<CommittedPage, HubError> {
+        let get = self.http.get(self.url(&format!("committed?after={after}")));
+        self.send(get.timeout(IMPORT_TIMEOUT)).await
+    }
+
+    /// The `Withdraw`s that the hub has signed for orders.
+    pub async fn signed_orders(&self, request: &SignedOrders) -> Result<SignedPage, HubError> {
+        self.post("signed-orders", request).await
     }
 
     /// Tells what became of batches.

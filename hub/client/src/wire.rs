@@ -148,6 +148,31 @@ pub struct ImportWithdraw {
     pub executed: bool,
 }
 
+/// Committed batches, for an account database that was set back. Nothing of it needs to be
+/// believed but what both signatures prove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommittedPage {
+    /// The batches, oldest first.
+    pub batches: Vec<ImportBatch>,
+    /// Whether there may be more behind the last of them.
+    pub more: bool,
+}
+
+/// Orders whose signed `Withdraw`s are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedOrders {
+    /// The withdrawal orders, at most 1,000.
+    pub orders: Vec<OperationId>,
+}
+
+/// The `Withdraw`s that the hub has signed for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedPage {
+    /// One per order that has one.
+    pub withdraws: Vec<ImportWithdraw>,
+}
+
 /// How far the hub is after an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {

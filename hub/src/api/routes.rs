@@ -21,6 +21,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .route("/withdrawals", web::post().to(withdrawals))
             .route("/chain-events", web::post().to(chain_events))
             .route("/journal", web::get().to(journal))
+            .route("/committed", web::get().to(committed))
+            .route("/signed-orders", web::post().to(signed_orders))
             .route("/attestations", web::get().to(attestations))
             .route("/params", web::post().to(params))
             .route("/channels/{id}", web::get().to(channel)),
@@ -58,6 +60,7 @@ post!(fates, Scope::Propose, body::LIMIT, fates);
 post!(import, Scope::Propose, body::IMPORT_LIMIT, import);
 post!(withdrawals, Scope::Propose, body::LIMIT, sign_withdraw);
 post!(params, Scope::Read, body::LIMIT, params);
+post!(signed_orders, Scope::Read, body::LIMIT, signed_orders);
 post!(chain_events, Scope::Chain, body::BATCH_LIMIT, chain_events);
 
 async fn batches(api: Shared, request: HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -83,6 +86,23 @@ async fn journal(api: Shared, request: HttpRequest) -> HttpResponse {
             .map_err(|error| malformed(error.to_string()))?;
         let limit = page.limit.unwrap_or(crate::engine::limits::JOURNAL_PAGE);
         api.hub.journal(page.after, limit).await
+    };
+    answer(outcome.await)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Committed {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn committed(api: Shared, request: HttpRequest) -> HttpResponse {
+    let outcome = async {
+        api.tokens.check(&request, Scope::Read)?;
+        let asked = web::Query::<Committed>::from_query(request.query_string())
+            .map_err(|error| malformed(error.to_string()))?;
+        api.hub.committed(asked.after).await
     };
     answer(outcome.await)
 }

@@ -51,7 +51,7 @@ impl Core {
     }
 
     /// The signature is made again: it is the same one.
-    fn attest(&self, row: Committed) -> AttestedBatch {
+    pub(super) fn attest(&self, row: Committed) -> AttestedBatch {
         let message = self.message(row.batch_id, &row.seal);
         AttestedBatch {
             batch_id: row.batch_id,

@@ -50,6 +50,13 @@ pub const CACHED_HEADS: usize = 500_000;
 /// Journal entries of one answer.
 pub const JOURNAL_PAGE: u32 = 1_000;
 
+/// Batches of one answer to an account database that was set back: 16 of 4,096 states are 28 MB
+/// of JSON, with parameters of openings five times as much.
+pub const GIVEN_BATCHES: u32 = 16;
+
+/// Orders of one request for their signed `Withdraw`s, each looked up by its key.
+pub const ORDERS: usize = 1_000;
+
 /// Events of one request.
 pub const EVENTS: usize = 4_096;
 

@@ -2,6 +2,7 @@
 
 pub mod attest;
 pub mod facts;
+pub mod give;
 pub mod heads;
 pub mod hubs;
 pub mod import;

@@ -113,7 +113,7 @@ pub async fn known(
     Ok(known)
 }
 
-fn entry(row: &PgRow) -> sqlx::Result<OrderEntry> {
+pub(super) fn entry(row: &PgRow) -> sqlx::Result<OrderEntry> {
     let id: Uuid = row.try_get("order_id")?;
     let to: Option<PgAddress> = row.try_get("to_address")?;
     let kind: i16 = row.try_get("kind")?;
