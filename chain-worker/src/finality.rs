@@ -97,7 +97,9 @@ async fn vaults(
     {
         let hub = hub.address();
         let before = hubs::vault(tx, hub).await?;
-        let after = worker.chain.hub(hub, At::Block(block)).await?.funds;
+        // What is owed to somebody is not there for others.
+        let view = worker.chain.hub(hub, At::Block(block)).await?;
+        let after = view.funds.less(view.owed);
         if before != Some(after) {
             changes.push(VaultChange { hub, before, after });
         }

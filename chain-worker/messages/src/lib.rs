@@ -115,11 +115,13 @@ pub enum Event {
         /// Its time, Unix seconds: the only clock by which anything expires.
         timestamp: u64,
     },
-    /// A hub's vault as the contract has it after this log (final only).
+    /// A hub's vault changed, or what the hub owes (final only).
     VaultChanged {
         /// The hub.
         hub: Address,
-        /// What the vault holds.
+        /// What the vault holds beyond what the hub owes to users whose settlements it could not
+        /// pay, in minor units; zero when it owes more. Collateral is not in it: each secures one
+        /// channel.
         vault: Amount,
         /// Where.
         place: Place,

@@ -61,7 +61,7 @@ pub struct ChainMark {
     pub block: u64,
     /// Its time, Unix seconds.
     pub timestamp: u64,
-    /// What the hub's vault holds.
+    /// What the hub's vault holds beyond what the hub owes, in minor units.
     pub vault: Amount,
     /// Events taken in, as the worker counts them.
     pub events: u64,
@@ -127,7 +127,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// What the vault still covers.
+    /// What the vault still covers: vault less what is owed, less every channel's worst claim (P4).
+    /// Collateral is left out. It pays for one channel only, so that counting it could promise to
+    /// others what they can't draw on; without it this is never more than P4 allows.
     pub fn headroom(&self) -> Amount {
         let vault = i128::try_from(self.chain.vault.units()).unwrap_or(i128::MAX);
         let left = vault.saturating_sub(self.liabilities).max(0);

@@ -4,7 +4,7 @@ use crate::support::{Account, amount, pair, start, wide_limits};
 use hub::Hub;
 use hub::engine::limits::Limits;
 use hub_client::{Fate, FatesRequest, FundingMode, HubRefusal, Marks};
-use hub_core::{Amount, Operation, OperationId};
+use hub_core::{Amount, Operation, OperationId, State};
 
 async fn marks(hub: &Hub) -> Marks {
     hub.fates(FatesRequest { fates: vec![] }).await.unwrap()
@@ -95,6 +95,46 @@ async fn a_vault_hub_issues_what_the_final_vault_covers_and_transfers_cost_nothi
     assert_eq!(marks(&hub).await.headroom, Some(amount(500)));
     let restarted = start(&bed, &account.terms, wide_limits()).await;
     assert_eq!(marks(&restarted).await.headroom, Some(amount(500)));
+}
+
+#[tokio::test]
+async fn what_the_hub_owes_is_covered_before_anything_is_issued_again_down_to_the_last_unit() {
+    let (bed, hub, mut account) = pair(FundingMode::Vault, wide_limits()).await;
+    let free = |units| crate::chain::vault(account.terms.hub, units);
+    let (empty, as_much, seven_more) = (free(0), free(300), free(307));
+    hub.chain_events(free(900)).await.unwrap();
+    let operations = vec![
+        account.open(0),
+        account.open(1),
+        account.issue(0, 600),
+        account.issue(1, 300),
+    ];
+    account.post(&hub, operations).await;
+    assert_eq!(marks(&hub).await.headroom, Some(Amount::ZERO));
+    // The vault has lost 400 to forfeits, so that a settlement of 600 leaves 100 owed.
+    hub.chain_events(empty).await.unwrap();
+    let settled = crate::chain::settled(&State::null(account.id(0), 0, Amount::ZERO));
+    let after = hub.chain_events(settled).await.unwrap();
+    assert_eq!(after.headroom, Some(Amount::ZERO));
+    // 400 come in: 100 are owed, and the other 300 are what is left of users' balances.
+    let after = hub.chain_events(as_much).await.unwrap();
+    assert_eq!(after.headroom, Some(Amount::ZERO));
+    let issue = account.issue(1, 1);
+    assert_eq!(
+        refused(&hub, &account, vec![issue]).await,
+        rule("HEADROOM", vec![issue.id], Some(Amount::ZERO))
+    );
+    let after = hub.chain_events(seven_more).await.unwrap();
+    assert_eq!(after.headroom, Some(amount(7)));
+    let hub = start(&bed, &account.terms, wide_limits()).await;
+    account.greet(&hub).await;
+    let (fits, beyond) = (account.issue(1, 7), account.issue(1, 8));
+    assert_eq!(
+        refused(&hub, &account, vec![beyond]).await,
+        rule("HEADROOM", vec![beyond.id], Some(amount(7)))
+    );
+    account.post(&hub, vec![fits]).await;
+    assert_eq!(marks(&hub).await.headroom, Some(Amount::ZERO));
 }
 
 #[tokio::test]
