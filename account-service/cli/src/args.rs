@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use hub_core::dispute::answer::Guard;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -247,10 +248,10 @@ pub struct TowerRun {
     /// digits, mode 0600 [env: TOWER_KEY, the digits themselves].
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Whose money it guards. For the user, a close by the user's own side is answered only when
-    /// that costs the user nothing.
-    #[arg(long, value_enum, default_value_t = Guarded::User)]
-    pub guard: Guarded,
+    /// Whose money it guards: `user`, `hub`, or `both` for every stale close to be answered. A
+    /// close by the guarded side itself is answered only when that costs it nothing.
+    #[arg(long, value_name = "SIDE", default_value = "user")]
+    pub guard: Guard,
     /// Look once, answer what there is, and end.
     #[arg(long)]
     pub once: bool,
@@ -263,17 +264,6 @@ pub struct TowerRun {
     /// Seconds between two looks at the chain.
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub poll: u32,
-}
-
-/// Whose money a tower guards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Guarded {
-    /// The user's.
-    User,
-    /// The hub's.
-    Hub,
-    /// Every stale close is answered.
-    Both,
 }
 
 /// `acctl demo`.

@@ -6,6 +6,7 @@ use crate::convert::{address, hash, our_hash, uint48};
 use crate::log::LogBody;
 use alloy::primitives::{U256, keccak256};
 use alloy::sol_types::SolValue as _;
+use hub_core::dispute::answer::Late;
 use hub_core::dispute::{Dispute, LockList};
 use hub_core::lock::{Lock, locks_hash};
 use hub_core::{Address, Amount, ChannelId, Epoch, Hash32, Typed as _};
@@ -78,6 +79,65 @@ pub fn advance(running: Option<Dispute>, id: ChannelId, log: &LogBody) -> Option
         LogBody::Settled { .. } => None,
         _ => running,
     }
+}
+
+/// A close and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Close {
+    /// As the contract has it, or had it at the end.
+    pub dispute: Dispute,
+    /// Once the epoch has ended: the closer's own payout.
+    pub late: Option<Late>,
+}
+
+impl Close {
+    /// Whether nothing can be done any more.
+    pub fn is_over(&self) -> bool {
+        self.late.is_some_and(|late| late.gone)
+    }
+}
+
+/// Reads the close of one epoch from a channel's logs in the order of the chain; nothing when
+/// there is no close among them (any more).
+pub fn close_of<'a>(
+    channel: ChannelId,
+    epoch: Epoch,
+    logs: impl IntoIterator<Item = &'a LogBody>,
+) -> Option<Close> {
+    let mut running = None;
+    let mut close: Option<Close> = None;
+    for log in logs {
+        running = advance(running, channel, log);
+        if let Some(dispute) = running.filter(|dispute| dispute.state.epoch == epoch) {
+            close = Some(Close {
+                dispute,
+                late: None,
+            });
+        }
+        let Some(close) = close.as_mut().filter(|_| log.channel_id() == Some(channel)) else {
+            continue;
+        };
+        match log {
+            LogBody::Settled {
+                epoch: of, paid, ..
+            } if *of == epoch => {
+                close.late = Some(Late {
+                    due_at: paid.pay_at,
+                    gone: paid.pay_at == 0,
+                });
+            }
+            LogBody::DelayedPaid { epoch: of, .. }
+            | LogBody::DelayedForfeited { epoch: of, .. }
+                if *of == epoch =>
+            {
+                if let Some(late) = &mut close.late {
+                    late.gone = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    close
 }
 
 /// A settled lock list and the locks in it.

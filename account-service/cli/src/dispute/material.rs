@@ -1,18 +1,24 @@
 //! What somebody holds of a channel: the newest co-signed state, and what goes with it.
 //!
 //! A file is a `channel-proof/1`, as `acctl proof fetch` saves it, to which these members may be
-//! added: `locks` (the list that `locksHash` names), `preimages` (32 bytes each), `credit`
-//! (`{cumulative, signature}`) and `revoke` (`{signer, version, signature}`).
+//! added: `locks` (the list that `locksHash` names), `preimages` (32 bytes each), `meters`
+//! (`{signer, terms, delivered, signature}` each), `cheques` (`{signer, terms, beneficiary, cumulative,
+//! signature}` each), `credit` (`{cumulative, signature}`) and `revoke` (`{signer, version,
+//! signature}`).
 //!
 //! Who holds no co-signed state yet, but deposits or a credit, closes with the null state. Its file
 //! is a `channel-null/1`: `{format, channel_params, domain: {chainId, verifyingContract}, epoch}`,
 //! with `credit` and `revoke` as above.
 
+use super::trade::{self, ChequeEntry, MeterEntry};
 use anyhow::{Context as _, anyhow, bail};
-use chain::CoSigned;
+use chain::calls::claims::{SignedCheque, SignedMeter};
 use chain::calls::dispute::SignedCredit;
+use chain::{Attestation, CoSigned, Evidence};
+use hub_core::dispute::answer::{GivenUp, Held, Proof};
 use hub_core::lock::{self, Lock, LockKind};
 use hub_core::proof::ChannelProof;
+use hub_core::settlement::Closer;
 use hub_core::signature::verify;
 use hub_core::types::{Credit, Revoke};
 use hub_core::{
@@ -34,6 +40,12 @@ pub struct Extras {
     /// Preimages of locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preimages: Vec<Hash32>,
+    /// Meters of metered locks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meters: Vec<MeterEntry>,
+    /// Cheques on cover locks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cheques: Vec<ChequeEntry>,
     /// The hub's newest credit of the state's epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<CreditEntry>,
@@ -79,6 +91,10 @@ pub struct Material {
     pub locks: Vec<Lock>,
     /// Known preimages.
     pub preimages: Vec<Hash32>,
+    /// The highest meter of each order.
+    pub meters: Vec<SignedMeter>,
+    /// The highest cheque of each book and beneficiary.
+    pub cheques: Vec<SignedCheque>,
     /// Newest credit.
     pub credit: Option<SignedCredit>,
     /// Newest revocation by each signer.
@@ -108,7 +124,8 @@ impl NullFile {
 }
 
 fn extras(text: &str) -> anyhow::Result<Extras> {
-    serde_json::from_str(text).context("locks, preimages, credit or revoke are not in their form")
+    serde_json::from_str(text)
+        .context("locks, preimages, meters, cheques, credit or revoke are not in their form")
 }
 
 /// Reads and checks a file.
@@ -200,11 +217,17 @@ impl Material {
                 .context("the revocation is not its signer's for this channel and epoch")?;
             Ok(entry)
         });
+        let mut meters = trade::meters(&extras.meters, &extras.locks, domain)?;
+        trade::highest_meters(&mut meters);
+        let mut cheques = trade::cheques(&extras.cheques, &extras.locks, domain)?;
+        trade::highest_cheques(&mut cheques);
         Ok(Self {
             params,
             domain,
             held,
             newest,
+            meters,
+            cheques,
             locks: extras.locks,
             preimages: extras.preimages,
             credit: credit.transpose()?,
@@ -251,6 +274,10 @@ impl Material {
         newer.preimages.extend(older.preimages);
         newer.preimages.sort();
         newer.preimages.dedup();
+        newer.meters.extend(older.meters);
+        trade::highest_meters(&mut newer.meters);
+        newer.cheques.extend(older.cheques);
+        trade::highest_cheques(&mut newer.cheques);
         newer.credit = newer
             .credit
             .into_iter()
@@ -262,6 +289,42 @@ impl Material {
             .sort_by_key(|revoke| (revoke.signer, std::cmp::Reverse(revoke.version)));
         newer.revokes.dedup_by_key(|revoke| revoke.signer);
         Ok(newer)
+    }
+
+    /// What it says against a close.
+    pub fn against(&self) -> Held {
+        let given_up = |signer, attestation: &Attestation| GivenUp {
+            base: match attestation {
+                Attestation::Absent => 0,
+                _ => self.state().ack_version,
+            },
+            revoked: self.revoked_by(signer).map(|revoke| revoke.version),
+        };
+        Held {
+            state: *self.state(),
+            credit: self.credit.map_or(Amount::ZERO, |credit| credit.cumulative),
+            hub: given_up(self.params.hub_signer, &self.held.hub),
+            user: given_up(self.params.user_signer, &self.held.user),
+        }
+    }
+
+    /// What shows that a closer had given up what it posted.
+    pub fn evidence(&self, closer: Closer, proof: Proof) -> Option<Evidence> {
+        let (signer, attestation) = match closer {
+            Closer::Exit => return None,
+            Closer::Hub => (self.params.hub_signer, &self.held.hub),
+            Closer::User => (self.params.user_signer, &self.held.user),
+        };
+        match proof {
+            Proof::State => Some(Evidence::State {
+                state: Box::new(*self.state()),
+                attestation: attestation.clone(),
+            }),
+            Proof::Revoke => self.revoked_by(signer).map(|revoke| Evidence::Revoke {
+                version: revoke.version,
+                signature: revoke.signature,
+            }),
+        }
     }
 
     /// The newest version that a signer gave up.

@@ -4,6 +4,7 @@ pub mod history;
 pub mod keys;
 pub mod material;
 pub mod tell;
+pub mod trade;
 
 use anyhow::{Context as _, bail};
 use chain::{Chain, ChainError, Node};

@@ -3,10 +3,14 @@
 
 use super::look::Sight;
 use crate::dispute::material::Material;
+use crate::dispute::trade;
+use chain::Evidence;
+use chain::calls::claims::{SignedCheque, SignedMeter};
 use chain::calls::dispute::SignedCredit;
-use chain::{Attestation, Evidence};
 use hub_core::dispute::Dispute;
-use hub_core::settlement::{self, Closer};
+use hub_core::dispute::answer::{self, Closing, Guard, Move};
+use hub_core::lock::{Lock, LockKind};
+use hub_core::settlement::{self, ChainTotals};
 use hub_core::{Address, Amount, ChannelParams, Hash32};
 
 /// What a key is to a channel.
@@ -50,9 +54,12 @@ impl Role {
         matches!(self, Self::Hub | Self::User)
     }
 
-    /// Whether a closer is on the same side.
-    fn sides_with(self, closer: Closer) -> bool {
-        (self == Self::Hub) == (closer == Closer::Hub)
+    /// Whose money it is about.
+    fn guard(self) -> Guard {
+        match self {
+            Self::Hub => Guard::Hub,
+            Self::User | Self::Exit | Self::Stranger => Guard::User,
+        }
     }
 }
 
@@ -70,6 +77,8 @@ pub struct Leave {
 pub enum Step {
     /// Make preimages known.
     Register(Vec<Hash32>),
+    /// Show what a buyer confirmed.
+    ShowMeter(SignedMeter),
     /// Post the held state.
     Close,
     /// Answer with the held state.
@@ -80,6 +89,8 @@ pub enum Step {
     Penalize(Evidence),
     /// End the epoch.
     Settle,
+    /// Have a cheque paid out of the cover lock at this place.
+    Cash(usize, SignedCheque),
     /// Resolve locks.
     Unlock,
     /// Have the late payout paid.
@@ -95,11 +106,13 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Register(_) => "register preimages",
+            Self::ShowMeter(_) => "show the meter",
             Self::Close => "close",
             Self::Challenge => "challenge",
             Self::AddCredit(_) => "add credit",
             Self::Penalize(_) => "penalize",
             Self::Settle => "settle",
+            Self::Cash(..) => "cash a cheque",
             Self::Unlock => "unlock",
             Self::ClaimDelayed => "claim the late payout",
             Self::PayOwed => "have paid what is owed",
@@ -136,7 +149,8 @@ pub fn next(held: &Material, role: Role, sight: &Sight, leave: Leave) -> Next {
             sight.view.epoch
         ));
     }
-    if let Some(step) = register(held, role, sight) {
+    let shown = register(held, role, sight).or_else(|| show_meter(held, role, sight));
+    if let Some(step) = shown {
         return Next::Do(step);
     }
     if epoch < sight.view.epoch {
@@ -154,17 +168,61 @@ pub fn next(held: &Material, role: Role, sight: &Sight, leave: Leave) -> Next {
     }
 }
 
+/// Whether a lock can still be resolved: the epoch runs, or the lock is left in its list.
+fn waits(held: &Material, sight: &Sight, condition: Hash32) -> bool {
+    let over = held.state().epoch < sight.view.epoch;
+    match &sight.list {
+        Some(list) if over => list.locks.iter().any(|lock| lock.condition == condition),
+        _ => !over,
+    }
+}
+
+/// A meter that raises what is recorded of a lock that the side receives.
+fn show_meter(held: &Material, role: Role, sight: &Sight) -> Option<Step> {
+    let over = held.state().epoch < sight.view.epoch;
+    if role == Role::Stranger && !sight.view.closing && !over {
+        return None;
+    }
+    let raises = |meter: &&SignedMeter| {
+        let order = trade::order(meter);
+        let ours = |lock: &&Lock| {
+            lock.kind == LockKind::Metered
+                && lock.condition == order
+                && lock.user_pays == (role == Role::Hub)
+        };
+        let lock = held.locks.iter().find(ours);
+        lock.is_some_and(|lock| meter.delivered.min(lock.total) > sight.evidence(lock))
+            && waits(held, sight, order)
+    };
+    held.meters
+        .iter()
+        .find(raises)
+        .copied()
+        .map(Step::ShowMeter)
+}
+
+/// A cheque that is not paid, of a cover lock that still has something.
+fn cash(held: &Material, sight: &Sight) -> Option<Step> {
+    let list = sight.list.as_ref()?;
+    held.cheques.iter().find_map(|cheque| {
+        let book = trade::book(cheque);
+        let covers = |lock: &Lock| {
+            lock.kind == LockKind::Cover && lock.condition == book && !lock.amount.is_zero()
+        };
+        let place = list.locks.iter().position(covers)?;
+        let had = sight.cashed.get(&(book, cheque.beneficiary));
+        let is_due = cheque.cumulative > had.copied().unwrap_or_default();
+        is_due.then_some(Step::Cash(place, *cheque))
+    })
+}
+
 /// Preimages whose time is not over, as long as they can bring the side something.
 fn register(held: &Material, role: Role, sight: &Sight) -> Option<Step> {
     let over = held.state().epoch < sight.view.epoch;
-    let waits = |hash: Hash32| match &sight.list {
-        Some(list) if over => list.locks.iter().any(|lock| lock.condition == hash),
-        _ => !over,
-    };
     let releasable = held.releasable(role != Role::Hub).into_iter();
     let preimages: Vec<_> = releasable
         .filter(|(lock, _)| sight.evidence(lock) == 0 && sight.now() < lock.expiry)
-        .filter(|(lock, _)| waits(lock.condition))
+        .filter(|(lock, _)| waits(held, sight, lock.condition))
         .map(|(_, preimage)| preimage)
         .collect();
     let may_go_on = role != Role::Stranger || sight.view.closing || over;
@@ -235,26 +293,21 @@ pub fn due(held: &Material, sight: &Sight) -> Amount {
 }
 
 fn closing(held: &Material, role: Role, sight: &Sight, dispute: &Dispute, leave: Leave) -> Next {
-    if sight.now() > dispute.deadline {
-        return Next::Do(Step::Settle);
+    let closing = Closing {
+        dispute: *dispute,
+        late: None,
+        totals: ChainTotals {
+            withdrawn: sight.view.withdrawn,
+            deposited: sight.view.deposited,
+            credit_max: dispute.credit_max,
+        },
+        now: sight.now(),
+    };
+    let due = answer::next(&closing, Some(&held.against()), role.guard());
+    if let Some(step) = due.and_then(|due| step(held, dispute, due)) {
+        return Next::Do(step);
     }
     let (ours, posted) = (held.state().version, dispute.state.version);
-    let forfeits = forfeits(held, dispute);
-    // An answer that makes one's own side forfeit is never needed: the other side's tower gives it.
-    if ours > posted && !(forfeits && role.sides_with(dispute.closer)) {
-        return Next::Do(Step::Challenge);
-    }
-    let credit = held.credit.filter(|credit| {
-        role != Role::Hub && credit.cumulative > dispute.credit_max.max(dispute.state.credited)
-    });
-    if let Some(credit) = credit {
-        return Next::Do(Step::AddCredit(credit));
-    }
-    if !role.sides_with(dispute.closer)
-        && let Some(evidence) = evidence(held, dispute)
-    {
-        return Next::Do(Step::Penalize(evidence));
-    }
     if posted > ours && !leave.accept_newer {
         return Next::Refuse(format!(
             "the chain has version {posted}, which is newer than version {ours} of the file: the \
@@ -268,38 +321,22 @@ fn closing(held: &Material, role: Role, sight: &Sight, dispute: &Dispute, leave:
     }
 }
 
-/// Whether showing the held state makes the closer forfeit.
-pub fn forfeits(held: &Material, dispute: &Dispute) -> bool {
-    dispute.closer != Closer::Exit
-        && dispute.penalized.is_none()
-        && held.state().ack_version > dispute.closed_version
-}
-
-/// Shows, where the held state does not replace the posted one, that the closer had moved on.
-pub fn evidence(held: &Material, dispute: &Dispute) -> Option<Evidence> {
-    let (signer, attestation) = match dispute.closer {
-        Closer::Exit => return None,
-        Closer::Hub => (held.params.hub_signer, &held.held.hub),
-        Closer::User => (held.params.user_signer, &held.held.user),
-    };
-    if dispute.penalized.is_some() {
-        return None;
-    }
-    if forfeits(held, dispute) && *attestation != Attestation::Absent {
-        return Some(Evidence::State {
-            state: Box::new(*held.state()),
-            attestation: attestation.clone(),
-        });
-    }
-    let revoke = held.revoked_by(signer)?;
-    (revoke.version >= dispute.closed_version).then_some(Evidence::Revoke {
-        version: revoke.version,
-        signature: revoke.signature,
+fn step(held: &Material, dispute: &Dispute, due: Move) -> Option<Step> {
+    Some(match due {
+        Move::Challenge => Step::Challenge,
+        Move::AddCredit => Step::AddCredit(held.credit?),
+        Move::Penalize(proof) => Step::Penalize(held.evidence(dispute.closer, proof)?),
+        Move::Settle => Step::Settle,
+        Move::Claim => Step::ClaimDelayed,
     })
 }
 
 /// After the settlement.
 fn after(held: &Material, role: Role, sight: &Sight) -> Next {
+    // Before the rest of a cover that is past its expiry goes back.
+    if let Some(step) = cash(held, sight) {
+        return Next::Do(step);
+    }
     let mut times = Vec::new();
     if let Some(list) = &sight.list {
         let asks = (matches!(role, Role::User | Role::Exit), role == Role::Hub);

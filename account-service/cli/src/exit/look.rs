@@ -6,7 +6,7 @@ use chain::{At, Block, Chain, ChainError, ChainLog, ChannelView, Ending, HubView
 use chain::{PendingView, SettledLocks, record};
 use hub_core::dispute::Dispute;
 use hub_core::lock::{Lock, LockKind};
-use hub_core::{Amount, Hash32};
+use hub_core::{Address, Amount, ChannelId, Epoch, Hash32};
 use std::collections::HashMap;
 
 /// What there is to know.
@@ -26,6 +26,8 @@ pub struct Sight {
     pub list: Option<SettledLocks>,
     /// What the chain knows of the locks: time of a preimage, granules of an order; 0 nothing.
     pub evidence: HashMap<Hash32, u64>,
+    /// By book and beneficiary of cover locks: what was paid out of this list.
+    pub cashed: HashMap<(Hash32, Address), Amount>,
     /// The hub.
     pub hub: HubView,
     /// Whether the hub lets its signer sign.
@@ -75,11 +77,15 @@ pub async fn look(chain: &Chain, material: &Material) -> Result<Sight, ChainErro
         } if *of == epoch => Some(*paid),
         _ => None,
     });
+    let mut cashed = HashMap::new();
     let list = settled
         .as_ref()
         .map(|paid| {
             let start = SettledLocks::new(material.locks.clone(), paid.lock_reserve);
-            bodies().fold(start, |list, log| list.advance(id, epoch, log))
+            bodies().fold(start, |list, log| {
+                note_cashed(&mut cashed, &list, (id, epoch), log);
+                list.advance(id, epoch, log)
+            })
         })
         .filter(|list| record::lock_list_hash(&list.list) == pending.lock_list);
     let params = &material.params;
@@ -91,11 +97,40 @@ pub async fn look(chain: &Chain, material: &Material) -> Result<Sight, ChainErro
         pending,
         list,
         evidence: evidence(chain, &material.locks, at).await?,
+        cashed,
         hub: chain.hub(params.hub, at).await?,
         signer_known: chain.is_hub_signer(params.hub, params.hub_signer).await?,
         reclaimable: chain.reclaimable(params.user, at).await?,
         logs,
     })
+}
+
+/// Adds what a log says of a cheque; its lock is in the list as it was before.
+fn note_cashed(
+    cashed: &mut HashMap<(Hash32, Address), Amount>,
+    list: &SettledLocks,
+    of: (ChannelId, Epoch),
+    log: &LogBody,
+) {
+    let LogBody::ChequeCashed {
+        channel_id,
+        epoch,
+        beneficiary,
+        index,
+        amount,
+        ..
+    } = log
+    else {
+        return;
+    };
+    if let Some(lock) = list
+        .locks
+        .get(*index)
+        .filter(|_| (*channel_id, *epoch) == of)
+    {
+        let had = cashed.entry((lock.condition, *beneficiary)).or_default();
+        *had = had.checked_add(*amount).unwrap_or(Amount::MAX);
+    }
 }
 
 async fn evidence(

@@ -52,7 +52,7 @@ pub async fn run(config: &Config, args: &Exit, json: bool, quiet: bool) -> anyho
     let sender = signer.as_ref().map(signer::Signer::address);
     let exit = Run {
         role: Role::of(&held.params, sender.unwrap_or(held.params.user)),
-        wallet: signer.map(|signer| Wallet::new(chain.node().clone(), signer)),
+        wallet: signer.map(|signer| Wallet::new(chain.node().clone(), signer).replacing()),
         unit: Unit { decimals, symbol },
         leave: Leave {
             accept_newer: args.accept_newer,
@@ -172,6 +172,7 @@ impl Run<'_> {
         let running = sight.dispute.as_ref();
         Some(match step {
             Step::Register(preimages) => claims::register_preimages(at, preimages),
+            Step::ShowMeter(meter) => claims::show_meter(at, meter),
             Step::Close => dispute::close(at, params, &held.held, None, held.credit.as_ref()),
             Step::Challenge => dispute::challenge(at, params, running?, &held.held),
             Step::AddCredit(credit) => dispute::add_credit(at, params, running?, credit),
@@ -179,6 +180,10 @@ impl Run<'_> {
                 dispute::penalize(at, params, epoch, Some(running?), evidence)
             }
             Step::Settle => dispute::settle(at, params, running?),
+            Step::Cash(place, cheque) => {
+                let list = sight.list.as_ref()?;
+                claims::cash_cheque(at, params, epoch, list, *place, cheque)
+            }
             Step::Unlock => claims::unlock(at, params, epoch, sight.list.as_ref()?),
             Step::ClaimDelayed => claims::claim_delayed(at, params, epoch),
             Step::PayOwed => claims::pay_owed(at, params, epoch),

@@ -4,6 +4,7 @@ use super::decide::{self, Next, Role};
 use super::look::Sight;
 use crate::dispute::material::Material;
 use crate::dispute::tell::{self, Unit};
+use crate::dispute::trade;
 use chain::{ChainLog, FundingMode, LogBody};
 use hub_core::lock::LockKind;
 use hub_core::settlement::Closer;
@@ -224,6 +225,12 @@ pub fn paid(logs: &[ChainLog], user: Address, epoch: Epoch) -> Amount {
         LogBody::OwedPaid {
             epoch: of, amount, ..
         } if *of == epoch => Some(*amount),
+        LogBody::ChequeCashed {
+            epoch: of,
+            beneficiary,
+            amount,
+            ..
+        } if *of == epoch && *beneficiary == user => Some(*amount),
         LogBody::Unlocked {
             epoch: of,
             user_pay,
@@ -328,6 +335,15 @@ fn locks(held: &Material, unit: &Unit) -> Vec<String> {
                 "unlock: {amount} back from {} on, unless its receiver shows its claim",
                 at(lock.expiry)
             ),
+            (LockKind::Metered, false) => {
+                let mut meters = held.meters.iter();
+                let meter = meters.find(|meter| trade::order(meter) == lock.condition);
+                let delivered = meter.map_or(0, |meter| meter.delivered.min(lock.total));
+                format!("unlock: {delivered} of {} parts of {amount}", lock.total)
+            }
+            (LockKind::Cover, false) => {
+                format!("cash the file's cheques out of a cover of {amount}")
+            }
             (_, false) => format!("no preimage for a lock of {amount}: it returns to the hub"),
         }
     };

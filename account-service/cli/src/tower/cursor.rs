@@ -20,20 +20,19 @@ pub struct Cursor {
     pub domain: Domain,
     /// All blocks up to this one were read.
     pub read: u64,
-    /// Closes that are not settled, of channels known and unknown: a proof may still come.
-    pub closes: BTreeMap<ChannelId, Close>,
+    /// Closes that are not over, of channels known and unknown: a proof may still come.
+    pub closes: BTreeMap<ChannelId, BTreeMap<Epoch, Close>>,
 }
 
 /// A close that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Close {
-    /// The epoch that it ends.
-    pub epoch: Epoch,
     /// The block it was seen in.
     pub block: u64,
-    /// The block of its settlement. It is forgotten when that can't be orphaned any more.
-    pub settled: Option<u64>,
+    /// The block in which it was over: settled, and whoever waited for a late payout paid or
+    /// punished. It is forgotten when that can't be orphaned any more.
+    pub over: Option<u64>,
 }
 
 impl Cursor {

@@ -87,12 +87,18 @@ async fn watch(config: &Config, args: &TowerRun, report: Report) -> anyhow::Resu
     let mut puller = Puller::new(config, args)?;
     let mut shelf = Shelf::default();
     let mut end = End::Agrees;
-    let domain = loop {
-        puller.pull(&shelf, &args.dir, report).await;
+    let mut refresh = |shelf: &mut Shelf| {
         for wrong in shelf.refresh(&args.dir)? {
             report.trouble(&wrong);
             end = End::Differs;
         }
+        anyhow::Ok(())
+    };
+    let domain = loop {
+        // What is held already says what to fetch.
+        refresh(&mut shelf)?;
+        puller.pull(&shelf, &args.dir, report).await;
+        refresh(&mut shelf)?;
         match shelf.domain(watched)? {
             Some(domain) => break domain,
             None if args.once => bail!(
@@ -107,7 +113,7 @@ async fn watch(config: &Config, args: &TowerRun, report: Report) -> anyhow::Resu
     };
     let chain = connect(&rpc, domain).await?;
     let (decimals, symbol) = chain.unit().await?;
-    let wallet = Wallet::new(chain.node().clone(), signer);
+    let wallet = Wallet::new(chain.node().clone(), signer).replacing();
     let unit = Unit { decimals, symbol };
     let mut watch = Watch::open(chain, wallet, unit, args, report).await?;
     let mut stopped = std::pin::pin!(tokio::signal::ctrl_c());

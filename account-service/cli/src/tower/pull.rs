@@ -3,7 +3,7 @@
 use super::Report;
 use super::shelf::{self, Shelf};
 use crate::args::TowerRun;
-use crate::client::{Api, Patience};
+use crate::client::{Api, CallError, Patience};
 use crate::config::Config;
 use hub_core::ChannelId;
 use std::collections::BTreeSet;
@@ -22,6 +22,9 @@ pub struct Puller {
     source: Option<(Api, Duration)>,
     channels: Vec<ChannelId>,
     last: Option<Instant>,
+    /// For which channel nobody answered: the next time begins behind it, so that it keeps no
+    /// other from being fetched.
+    silent: Option<ChannelId>,
 }
 
 impl Puller {
@@ -41,6 +44,7 @@ impl Puller {
             source,
             channels: args.channel.clone(),
             last: None,
+            silent: None,
         })
     }
 
@@ -53,9 +57,12 @@ impl Puller {
             return;
         }
         self.last = Some(Instant::now());
-        let known = shelf.channels().map(|(id, _)| *id);
+        let known = shelf.channels();
         let all: BTreeSet<_> = known.chain(self.channels.iter().copied()).collect();
-        for id in all {
+        let silent = self.silent.take();
+        let (before, behind): (Vec<ChannelId>, Vec<ChannelId>) =
+            all.into_iter().partition(|id| Some(*id) <= silent);
+        for id in behind.into_iter().chain(before) {
             let path = format!("/v1/channels/{id}/states/latest/proof");
             match api.fetch(&path).await {
                 Ok(document) => match shelf::add(dir, &document.to_string()) {
@@ -64,9 +71,12 @@ impl Puller {
                     Err(error) => report.trouble(&format!("{id}: {error:#}")),
                 },
                 Err(error) => {
-                    report.trouble(&format!("{error}; the proofs at hand stay good"));
-                    // The others would fail in the same way.
-                    return;
+                    report.trouble(&format!("{id}: {error}; the proofs at hand stay good"));
+                    if matches!(error, CallError::GaveUp { .. }) {
+                        // Nobody answers: the others would only wait as long.
+                        self.silent = Some(id);
+                        return;
+                    }
                 }
             }
         }

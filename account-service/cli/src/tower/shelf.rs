@@ -1,9 +1,10 @@
-//! The proofs that a tower holds: the files of its directory, the newest of each channel.
+//! The proofs that a tower holds: the files of its directory, joined by channel and epoch. An epoch
+//! that has ended still counts: whoever cheated in it may be paid late.
 
 use super::cursor::replace;
 use crate::dispute::material::{self, Material};
 use anyhow::{Context as _, bail};
-use hub_core::{ChannelId, Domain};
+use hub_core::{ChannelId, Domain, Epoch, sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ type Mark = (u64, Option<SystemTime>);
 pub struct Shelf {
     /// What was read of each file, or why it can't be used.
     files: HashMap<PathBuf, (Mark, Option<Material>)>,
-    /// All of a channel's files joined.
-    channels: BTreeMap<ChannelId, Material>,
+    /// All files of a channel's epoch joined.
+    channels: BTreeMap<(ChannelId, Epoch), Material>,
 }
 
 impl Shelf {
@@ -60,14 +61,18 @@ impl Shelf {
         Ok(wrong)
     }
 
-    /// What is held of a channel.
-    pub fn get(&self, id: ChannelId) -> Option<&Material> {
-        self.channels.get(&id)
+    /// What is held of a channel's epoch, or else of its newest: the parameters are the same.
+    pub fn get(&self, id: ChannelId, epoch: Epoch) -> Option<&Material> {
+        let newest = || {
+            let all = self.channels.range((id, 0)..=(id, Epoch::MAX));
+            all.map(|(_, held)| held).next_back()
+        };
+        self.channels.get(&(id, epoch)).or_else(newest)
     }
 
-    /// All channels.
-    pub fn channels(&self) -> impl Iterator<Item = (&ChannelId, &Material)> {
-        self.channels.iter()
+    /// All channels; one of several epochs several times.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelId> {
+        self.channels.keys().map(|(id, _)| *id)
     }
 
     /// The chain and contract to watch: those of the cursor, or else of all proofs; nothing when
@@ -99,10 +104,10 @@ impl Shelf {
     }
 }
 
-fn join<'a>(all: impl Iterator<Item = &'a Material>) -> BTreeMap<ChannelId, Material> {
-    let mut channels: BTreeMap<ChannelId, Material> = BTreeMap::new();
+fn join<'a>(all: impl Iterator<Item = &'a Material>) -> BTreeMap<(ChannelId, Epoch), Material> {
+    let mut channels: BTreeMap<_, Material> = BTreeMap::new();
     for held in all {
-        let id = held.channel_id();
+        let id = (held.channel_id(), held.state().epoch);
         let joined = match channels.remove(&id) {
             // Of one channel, whose domain is in its id.
             Some(other) => other.join(held.clone()).unwrap_or_else(|_| held.clone()),
@@ -113,38 +118,57 @@ fn join<'a>(all: impl Iterator<Item = &'a Material>) -> BTreeMap<ChannelId, Mate
     channels
 }
 
-/// Puts a checked file under its channel's name. Says whether it is news: an older state than the
-/// one there, or the same file again, is not.
+/// Puts a checked file under its channel's name. Says whether it is news. A file that says all
+/// that the one there says takes its place; else both stay, the older or lesser one under a name
+/// of its content, so that no evidence is ever overwritten.
 ///
 /// # Errors
 /// It can't be used, or the disk refuses.
 pub fn add(dir: &Path, text: &str) -> anyhow::Result<(ChannelId, bool)> {
     let held = material::parse(text)?;
-    let (id, state) = (held.channel_id(), held.state());
+    let id = held.channel_id();
     fs::create_dir_all(dir).with_context(|| format!("{} can't be made", dir.display()))?;
     let path = dir.join(format!("{id}.json"));
     // Damaged or foreign content gives way to what was checked.
-    if let Ok(there) = material::read(&path) {
-        let age = |one: &Material| (one.state().epoch, one.state().version);
-        let known = there.clone().join(held.clone())? == there;
-        if age(&there) > age(&held) && known || there == held {
-            return Ok((id, false));
-        }
-        if age(&there) > age(&held) {
-            // Its credit or revocation is news, its state is not: both files count.
-            let beside = dir.join(format!("{id}-{}-{}.json", state.epoch, state.version));
-            replace(&beside, text.as_bytes())?;
-            return Ok((id, true));
-        }
-        if there.state().epoch == state.epoch
-            && (there.credit.is_some() || !there.revokes.is_empty())
-        {
-            let old = there.state();
-            let beside = dir.join(format!("{id}-{}-{}.json", old.epoch, old.version));
-            fs::copy(&path, &beside)
-                .with_context(|| format!("{} can't be written", beside.display()))?;
-        }
+    let there = material::read(&path).ok();
+    let Some(there) = there.filter(|there| there.channel_id() == id) else {
+        replace(&path, text.as_bytes())?;
+        return Ok((id, true));
+    };
+    if covers(&there, &held) {
+        return Ok((id, false));
+    }
+    let age = |one: &Material| (one.state().epoch, one.state().version);
+    if age(&there) > age(&held) || (age(&there) == age(&held) && !covers(&held, &there)) {
+        // Its credit or revocation is news, its state is not.
+        return Ok((id, keep_beside(dir, id, text)?));
+    }
+    if !covers(&held, &there) {
+        let old = fs::read_to_string(&path);
+        let old = old.with_context(|| format!("{} can't be read", path.display()))?;
+        keep_beside(dir, id, &old)?;
     }
     replace(&path, text.as_bytes())?;
     Ok((id, true))
+}
+
+/// Whether one file of a channel says all that another says.
+fn covers(one: &Material, other: &Material) -> bool {
+    one.state().epoch == other.state().epoch
+        && one
+            .clone()
+            .join(other.clone())
+            .is_ok_and(|both| both == *one)
+}
+
+/// Keeps a file under a name of its content; `false` when it is there.
+fn keep_beside(dir: &Path, id: ChannelId, text: &str) -> anyhow::Result<bool> {
+    let hash = sha256(text.as_bytes()).to_string();
+    let name = hash.trim_start_matches("0x").chars().take(16);
+    let beside = dir.join(format!("{id}-{}.json", name.collect::<String>()));
+    if material::read(&beside).is_ok() {
+        return Ok(false);
+    }
+    replace(&beside, text.as_bytes())?;
+    Ok(true)
 }

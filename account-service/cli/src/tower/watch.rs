@@ -1,21 +1,23 @@
 //! Reading new blocks and answering the closes in them.
 
 use super::Report;
-use super::answer::{self, Answer, Closing};
+use super::answer::{self, Answer};
 use super::cursor::{Close, Cursor};
 use super::shelf::Shelf;
-use crate::args::{Guarded, TowerRun};
+use crate::args::TowerRun;
 use crate::dispute::history;
 use crate::dispute::tell::{self, Unit};
 use anyhow::bail;
 use chain::calls::{self, Call};
-use chain::{At, Block, Chain, ChainLog, LogBody, Wallet, record};
-use hub_core::settlement::ChainTotals;
-use hub_core::{Amount, ChannelId};
+use chain::{At, Block, Chain, ChainError, ChainLog, LogBody, Wallet, record};
+use hub_core::dispute::answer::{Closing, Guard};
+use hub_core::settlement::{ChainTotals, Closer};
+use hub_core::{Amount, ChannelId, Epoch};
 use std::path::PathBuf;
 
-/// Longest window that any channel may have, seconds: older closes are over.
-const LONGEST_WINDOW: u64 = 7 * 24 * 3_600;
+/// Longest window that any channel may have and longest wait of its closer, seconds: older closes
+/// are over.
+const LONGEST_CLOSE: u64 = 2 * 7 * 24 * 3_600;
 /// Blocks read again at each look: a close may come back in another block after a reorganisation.
 const REREAD: u64 = 64;
 /// Gas of one transaction of answers: half of what one may use (EIP-7825), so that any block has
@@ -28,7 +30,7 @@ pub struct Watch {
     wallet: Wallet,
     unit: Unit,
     dir: PathBuf,
-    guard: Guarded,
+    guard: Guard,
     cursor: Cursor,
     report: Report,
 }
@@ -46,7 +48,7 @@ impl Watch {
             Some(cursor) => cursor,
             None => {
                 let head = chain.node().head().await?;
-                let oldest = head.timestamp.saturating_sub(LONGEST_WINDOW);
+                let oldest = head.timestamp.saturating_sub(LONGEST_CLOSE);
                 let from = history::block_at(chain.node(), oldest).await?;
                 Cursor {
                     domain: chain.domain(),
@@ -81,8 +83,8 @@ impl Watch {
             );
         }
         self.read(head).await?;
-        // An answer changes the dispute; at most three calls belong to one close.
-        for _ in 0..4 {
+        // An answer changes the dispute; at most five calls belong to one close.
+        for _ in 0..5 {
             let answers = self.answers(shelf).await?;
             if answers.is_empty() {
                 return Ok(0);
@@ -97,33 +99,22 @@ impl Watch {
         let from = self.cursor.read.saturating_sub(REREAD);
         let logs = history::logs(&self.chain, None, from, head.number).await?;
         let before = self.cursor.clone();
-        // What is read again says anew what was settled.
-        for close in self.cursor.closes.values_mut() {
-            close.settled = close.settled.filter(|block| *block < from);
+        // What is read again says anew what is over.
+        for close in self
+            .cursor
+            .closes
+            .values_mut()
+            .flat_map(|of| of.values_mut())
+        {
+            close.over = close.over.filter(|block| *block < from);
         }
         for log in &logs {
-            match &log.body {
-                LogBody::Closed { state, .. } => {
-                    let close = Close {
-                        epoch: state.epoch,
-                        block: log.place.block,
-                        settled: None,
-                    };
-                    self.cursor.closes.insert(state.channel_id, close);
-                }
-                LogBody::Settled {
-                    channel_id, epoch, ..
-                } => {
-                    let close = self.cursor.closes.get_mut(channel_id);
-                    if let Some(close) = close.filter(|close| close.epoch == *epoch) {
-                        close.settled = Some(log.place.block);
-                    }
-                }
-                _ => {}
-            }
+            self.note(log);
         }
-        let kept = |close: &Close| close.settled.is_none_or(|block| block >= from);
-        self.cursor.closes.retain(|_, close| kept(close));
+        self.cursor.closes.retain(|_, of| {
+            of.retain(|_, close| close.over.is_none_or(|block| block >= from));
+            !of.is_empty()
+        });
         self.cursor.read = head.number.max(self.cursor.read);
         if self.cursor != before {
             self.cursor.save(&self.dir)?;
@@ -131,46 +122,106 @@ impl Watch {
         Ok(())
     }
 
+    /// Notes a close, or its end. Settled is not over while somebody waits for a late payout: a
+    /// cheating user can be punished until then.
+    fn note(&mut self, log: &ChainLog) {
+        let block = log.place.block;
+        let over = match &log.body {
+            LogBody::Closed { state, .. } => {
+                let of = self.cursor.closes.entry(state.channel_id).or_default();
+                of.insert(state.epoch, Close { block, over: None });
+                return;
+            }
+            LogBody::Settled {
+                channel_id,
+                epoch,
+                paid,
+                ..
+            } if paid.pay_at == 0 => (channel_id, epoch),
+            LogBody::DelayedPaid {
+                channel_id, epoch, ..
+            }
+            | LogBody::DelayedForfeited {
+                channel_id, epoch, ..
+            } => (channel_id, epoch),
+            _ => return,
+        };
+        let of = self.cursor.closes.get_mut(over.0);
+        if let Some(close) = of.and_then(|of| of.get_mut(over.1)) {
+            close.over = Some(block);
+        }
+    }
+
     /// The next call for each close that calls for one.
     async fn answers(&self, shelf: &Shelf) -> anyhow::Result<Vec<(ChannelId, Answer)>> {
         let head = self.chain.node().head().await?;
         let mut answers = Vec::new();
-        for (id, close) in &self.cursor.closes {
-            if close.settled.is_some() {
+        let all = self.cursor.closes.iter();
+        let all =
+            all.flat_map(|(id, of)| of.iter().map(move |(epoch, close)| (*id, *epoch, close)));
+        for (id, epoch, close) in all {
+            if close.over.is_some() {
                 continue;
             }
-            let Some(held) = shelf.get(*id) else {
+            let Some(held) = shelf.get(id, epoch) else {
                 continue;
             };
-            let view = self.chain.channel(*id, At::Block(head.number)).await?;
-            if !view.closing || view.epoch != close.epoch {
+            let Some(closing) = self.look(id, epoch, close, head).await? else {
                 continue;
-            }
-            let from = close.block.saturating_sub(REREAD);
-            let logs = history::logs(&self.chain, Some(*id), from, head.number).await?;
-            let told = logs
-                .iter()
-                .fold(None, |now, log| record::advance(now, *id, &log.body));
-            let known = told.filter(|told| record::dispute_hash(told) == view.dispute_hash);
-            let Some(dispute) = known else {
-                self.report.trouble(&format!(
-                    "{id}: the node does not show all logs of its dispute"
-                ));
-                continue;
-            };
-            let closing = Closing {
-                dispute,
-                totals: ChainTotals {
-                    withdrawn: view.withdrawn,
-                    deposited: view.deposited,
-                    credit_max: Amount::ZERO,
-                },
-                now: head.timestamp,
             };
             let answer = answer::answer(self.chain.channels(), held, &closing, self.guard);
-            answers.extend(answer.map(|answer| (*id, answer)));
+            answers.extend(answer.map(|answer| (id, answer)));
         }
         Ok(answers)
+    }
+
+    /// A close as it is now; nothing when there is nothing to do about it any more, or the node
+    /// does not show all of it.
+    async fn look(
+        &self,
+        id: ChannelId,
+        epoch: Epoch,
+        close: &Close,
+        head: Block,
+    ) -> anyhow::Result<Option<Closing>> {
+        let at = At::Block(head.number);
+        let view = self.chain.channel(id, at).await?;
+        let runs = view.closing && view.epoch == epoch;
+        if !runs {
+            let pending = self.chain.pending(id, epoch, at).await?;
+            let waits = pending.delayed.map(|(_, _, closer)| closer);
+            let concerns = match waits {
+                Some(Closer::User) => true,
+                Some(closer) => self.guard.covers(closer),
+                None => false,
+            };
+            if view.epoch <= epoch || !concerns {
+                return Ok(None);
+            }
+        }
+        let from = close.block.saturating_sub(REREAD);
+        let logs = history::logs(&self.chain, Some(id), from, head.number).await?;
+        let told = record::close_of(id, epoch, logs.iter().map(|log| &log.body));
+        let known = told.filter(|told| match told.late {
+            None => runs && record::dispute_hash(&told.dispute) == view.dispute_hash,
+            Some(late) => !runs && !late.gone,
+        });
+        let Some(told) = known else {
+            self.report.trouble(&format!(
+                "{id}: the node does not show all logs of its dispute"
+            ));
+            return Ok(None);
+        };
+        Ok(Some(Closing {
+            dispute: told.dispute,
+            late: told.late,
+            totals: ChainTotals {
+                withdrawn: view.withdrawn,
+                deposited: view.deposited,
+                credit_max: Amount::ZERO,
+            },
+            now: head.timestamp,
+        }))
     }
 
     async fn send(&self, answers: &[(ChannelId, Answer)]) -> anyhow::Result<()> {
@@ -200,8 +251,9 @@ impl Watch {
         };
         let receipt = match self.wallet.call(&call).await {
             Ok(receipt) => receipt,
-            // Another tower was faster, or the window ended: the next look tells.
-            Err(error @ chain::ChainError::Refused { .. }) => {
+            // Another tower was faster, the window ended, or the transaction waits behind higher
+            // fees: the next look tells.
+            Err(error @ (ChainError::Refused { .. } | ChainError::Failed { .. })) => {
                 self.report.trouble(&error.to_string());
                 return Ok(());
             }

@@ -233,6 +233,21 @@ impl Scene {
         ));
     }
 
+    /// Whether blocks are mined as transactions come.
+    pub fn automine(&self, on: bool) {
+        self.ask(&format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"evm_setAutomine","params":[{on}]}}"#
+        ));
+    }
+
+    /// Whether a transaction waits to be mined.
+    pub fn waits(&self, hash: &str) -> bool {
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"txpool_content","params":[]}"#;
+        let limit = Duration::from_secs(10);
+        let (_, answer) = stack::request(self.port(), "POST", "/", body, limit).unwrap();
+        answer.contains(hash)
+    }
+
     fn ask(&self, body: &str) {
         let limit = Duration::from_secs(90);
         let (status, answer) = stack::request(self.port(), "POST", "/", body, limit).unwrap();
