@@ -4,6 +4,7 @@ use crate::tower::pull::AccountSource;
 use anyhow::Context as _;
 use chain::FundingMode;
 use clap::{Parser, ValueEnum};
+use hub_core::dispute::answer::Guard;
 use hub_core::{Address, Amount};
 use signer::Signer;
 use std::net::SocketAddr;
@@ -79,6 +80,11 @@ pub struct Args {
     /// Pause between two rounds of copying, milliseconds. A copy must not be older than a minute.
     #[arg(long, env = "TOWER_PULL_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=30_000))]
     pub tower_pull_ms: u64,
+    /// Whose money the watchtower guards: `hub`, `user`, or `both` for every stale close to be
+    /// answered and every cheater punished. It never makes its own side forfeit: where the hub's
+    /// key posted a state that the hub had given up, a tower of the hub leaves it.
+    #[arg(long, env = "TOWER_GUARD", default_value = "hub")]
+    pub tower_guard: Guard,
     /// The most that is paid for a unit of gas, in wei. Default: 500 gwei.
     #[arg(long, env = "MAX_FEE_WEI", default_value_t = 500_000_000_000)]
     pub max_fee_wei: u128,
@@ -211,5 +217,6 @@ mod tests {
         let modes: Vec<_> = args.hubs.iter().map(|hub| hub.mode).collect();
         assert_eq!(modes, [FundingMode::Vault, FundingMode::Mint]);
         assert_eq!(args.confirmations, 6);
+        assert_eq!(args.tower_guard, Guard::Hub);
     }
 }

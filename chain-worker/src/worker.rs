@@ -8,6 +8,7 @@ use crate::tower::pull::AccountSource;
 use crate::tower::{self, Tower};
 use crate::{finality, plan, send, track, watch};
 use chain::Chain;
+use hub_core::dispute::answer::Guard;
 use hub_core::{Address, Amount};
 use runtime::amqp::BrokerMetrics;
 use runtime::shutdown::Shutdown;
@@ -74,6 +75,8 @@ pub struct Settings {
     pub max_fee: u128,
     /// Pause between two rounds of copying states.
     pub tower_pull: Duration,
+    /// Whose money the watchtower guards.
+    pub tower_guard: Guard,
     /// Account-service as a source of copies, if it is one.
     pub account: Option<AccountSource>,
 }
@@ -92,6 +95,7 @@ impl Settings {
             bump_after: Duration::from_millis(args.bump_after_ms),
             max_fee: args.max_fee_wei,
             tower_pull: Duration::from_millis(args.tower_pull_ms),
+            tower_guard: args.tower_guard,
             account,
         }
     }

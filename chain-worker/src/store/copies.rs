@@ -127,28 +127,22 @@ pub async fn store(db: &mut PgConnection, copies: &[Copy]) -> sqlx::Result<()> {
     .map(drop)
 }
 
-/// Forgets copies of epochs that are over and that no open dispute is about.
+/// Forgets copies of epochs that are over, of channels that have copies of a later one.
 pub async fn drop_old(db: &mut PgConnection) -> sqlx::Result<u64> {
     let done = sqlx::query(
-        "DELETE FROM chain.copies o USING chain.copies n
-         WHERE n.channel_id = o.channel_id AND n.epoch > o.epoch AND NOT EXISTS (
-            SELECT 1 FROM chain.disputes d
-            WHERE d.channel_id = o.channel_id AND d.epoch = o.epoch AND NOT d.over)",
+        "DELETE FROM chain.copies o USING chain.disputes d, chain.copies n
+         WHERE d.over AND o.channel_id = d.channel_id AND o.epoch = d.epoch
+           AND n.channel_id = o.channel_id AND n.epoch > o.epoch",
     )
     .execute(db)
     .await?;
     Ok(done.rows_affected())
 }
 
-/// How many copies of a hub's channels there are.
-pub async fn count(db: impl PgExecutor<'_>, hub: Address) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "SELECT count(*) FROM chain.copies c JOIN chain.channels h ON h.channel_id = c.channel_id
-         WHERE h.hub = $1",
-    )
-    .bind(PgAddress(hub))
-    .fetch_one(db)
-    .await
+/// Of how many of a hub's channels there are copies.
+pub async fn count(db: impl PgExecutor<'_>, hub: Address) -> sqlx::Result<u64> {
+    let count = sqlx::query_scalar("SELECT count(*) FROM chain.channels WHERE hub = $1");
+    Ok(uint(count.bind(PgAddress(hub)).fetch_one(db).await?))
 }
 
 /// The parameters of a channel, if they are known.

@@ -1,6 +1,7 @@
 //! The worker's tables. Every function takes the caller's transaction.
 
 pub mod commands;
+pub mod copied;
 pub mod copies;
 pub mod cursor;
 pub mod disputes;

@@ -1,7 +1,8 @@
 //! Does what is due about closes: one transaction for all that are due together.
 
 use super::copy::Copy;
-use super::dispute::{Dispute, Step, read};
+use super::dispute::Step;
+use super::fold;
 use crate::config::Hub;
 use crate::error::StepError;
 use crate::plan::{self, Order};
@@ -10,9 +11,11 @@ use crate::store::cursor::{self, Cursor};
 use crate::store::disputes::{self, Open, Sent};
 use crate::store::transactions::{Kind, Status};
 use crate::worker::{Lead, Worker};
-use chain::Evidence;
 use chain::calls::{self, Call, claims, dispute};
-use hub_core::settlement::Closer;
+use chain::record::{Close, close_of};
+use chain::{At, Evidence};
+use hub_core::dispute::answer::{self, Closing, Held};
+use hub_core::settlement::{ChainTotals, Closer};
 use hub_core::{Address, Amount, ChannelParams};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +30,11 @@ const BYTES: usize = 100_000;
 /// How long a new close waits for sources that do not answer at once. A window is 10 minutes at
 /// least.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Pause before something is sent again that was mined without effect; doubled each time.
+/// Seconds of a window that no waiting may use up: an answer needs some blocks, and its replacement
+/// by higher fees some more.
+const SPARE: u64 = 120;
+/// Pause before something is sent again that was mined without effect. What has no deadline waits
+/// twice as long each time.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The longest such pause.
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -35,7 +42,7 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 /// A dispute with all that is known about it.
 struct Case {
     open: Open,
-    dispute: Dispute,
+    close: Close,
     params: Option<ChannelParams>,
     copy: Option<Copy>,
 }
@@ -54,6 +61,7 @@ struct Standing {
 /// As the node and the database fail; what was sent before stays.
 pub async fn step(worker: &Worker, lead: Lead) -> Result<(), StepError> {
     let open = disputes::open(&worker.pool).await?;
+    fold::find(worker, &open, lead).await?;
     let Some(cursor) = cursor::load(&worker.pool).await? else {
         return Ok(());
     };
@@ -69,10 +77,10 @@ pub async fn step(worker: &Worker, lead: Lead) -> Result<(), StepError> {
             continue;
         };
         stand(standings.entry(open.hub).or_default(), &case);
-        let Some(step) = case.dispute.next(case.copy.as_ref(), now) else {
+        let Some(step) = next(worker, &case, now).await? else {
             continue;
         };
-        if may_send(worker, &cursor, &case, step).await? {
+        if may_send(worker, &cursor, &case, step, now).await? {
             due.entry((open.hub, step)).or_default().push(case);
         }
     }
@@ -96,9 +104,9 @@ pub async fn step(worker: &Worker, lead: Lead) -> Result<(), StepError> {
 /// Reads a case; one that is over for good is taken off the list.
 async fn look(worker: &Worker, lead: Lead, open: Open) -> Result<Option<Case>, StepError> {
     let logs = disputes::logs(&worker.pool, open.channel).await?;
-    let dispute = read(open.channel, open.epoch, logs.iter().map(|(log, _)| log));
+    let close = close_of(open.channel, open.epoch, logs.iter().map(|(log, _)| log));
     let certain = logs.iter().all(|(_, is_final)| *is_final);
-    let Some(dispute) = dispute.filter(|dispute| !(certain && dispute.is_over())) else {
+    let Some(close) = close.filter(|close| !(certain && close.is_over())) else {
         let mut tx = worker.begin(lead).await?;
         disputes::end(&mut tx, open.channel, open.epoch).await?;
         copies::drop_old(&mut tx).await?;
@@ -107,19 +115,43 @@ async fn look(worker: &Worker, lead: Lead, open: Open) -> Result<Option<Case>, S
     };
     Ok(Some(Case {
         open,
-        dispute,
+        close,
         params: copies::params(&worker.pool, open.channel).await?,
         copy: copies::get(&worker.pool, open.channel, open.epoch).await?,
     }))
 }
 
+/// What is to be done about a case now.
+async fn next(worker: &Worker, case: &Case, now: u64) -> Result<Option<Step>, StepError> {
+    let (guard, close) = (worker.settings.tower_guard, &case.close);
+    let held = case.copy.as_ref().map(|copy| Held::new(copy.state));
+    // Only whether an own close is worth correcting depends on what was paid in and out.
+    let totals = if guard.covers(close.dispute.closer) && close.late.is_none() {
+        let view = worker.chain.channel(case.open.channel, At::Latest).await?;
+        ChainTotals {
+            withdrawn: view.withdrawn,
+            deposited: view.deposited,
+            credit_max: Amount::ZERO,
+        }
+    } else {
+        ChainTotals::default()
+    };
+    let closing = Closing {
+        dispute: close.dispute,
+        late: close.late,
+        totals,
+        now,
+    };
+    Ok(answer::next(&closing, held.as_ref(), guard).and_then(Step::of))
+}
+
 /// The null state of a later epoch needs no copy: until something is signed there is none.
 fn stand(standing: &mut Standing, case: &Case) {
     standing.open += 1;
-    if case.dispute.ended.is_some() {
+    if case.close.late.is_some() {
         return;
     }
-    let posted = case.dispute.record.closed_version;
+    let posted = case.close.dispute.closed_version;
     match &case.copy {
         None if posted > 0 || case.open.epoch == 0 => standing.without_copy += 1,
         Some(copy) if copy.state.version < posted => standing.ahead_of_copy += 1,
@@ -157,19 +189,26 @@ async fn may_send(
     cursor: &Cursor,
     case: &Case,
     step: Step,
+    head: u64,
 ) -> Result<bool, StepError> {
     let (open, now) = (&case.open, runtime::clock::now());
     if case.params.is_none() {
         return Ok(false);
     }
-    if matches!(step, Step::Challenge | Step::Penalize)
-        && !worker.tower.pulled_since(open.hub, open.seen_at)
-        && now < open.seen_at + PATIENCE
-    {
+    let left = case.close.dispute.deadline.saturating_sub(head);
+    let asked = worker.tower.pulled_since(open.hub, open.seen_at);
+    if !asked && waits_for_sources(step, left, now - open.seen_at) {
         return Ok(false);
     }
     let before = disputes::sent(&worker.pool, open.channel, open.epoch).await?;
     Ok(is_due(&before, step, cursor.scanned, now))
+}
+
+/// Whether a close seen so long ago, with so many seconds left, may wait for sources that have not
+/// answered since.
+fn waits_for_sources(step: Step, left: u64, seen: time::Duration) -> bool {
+    let answers = matches!(step, Step::Challenge | Step::Penalize);
+    answers && left >= SPARE && seen < PATIENCE
 }
 
 fn is_due(before: &[Sent], step: Step, scanned: u64, now: OffsetDateTime) -> bool {
@@ -181,9 +220,14 @@ fn is_due(before: &[Sent], step: Step, scanned: u64, now: OffsetDateTime) -> boo
         Status::Final | Status::Failed | Status::Displaced => false,
     });
     let Some(last) = same.last() else { return true };
+    let longest = match step {
+        // Whoever gets in between again and again must not push us past the window.
+        Step::Challenge | Step::Penalize => RETRY_AFTER,
+        Step::Settle | Step::Claim => RETRY_MAX,
+    };
     let doublings = u32::try_from(same.len() - 1).unwrap_or(u32::MAX);
     let pause = RETRY_AFTER.saturating_mul(2_u32.saturating_pow(doublings));
-    !under_way && now >= last.at + pause.min(RETRY_MAX)
+    !under_way && now >= last.at + pause.min(longest)
 }
 
 /// As many calls as one transaction takes, and the rest in others.
@@ -237,9 +281,9 @@ async fn send(
     }
     let label = hub.address().to_string();
     for (case, _) in found {
-        let (channel, dispute) = (case.open.channel, &case.dispute);
-        let left = dispute.record.deadline.saturating_sub(now);
-        tracing::warn!(%channel, epoch = case.open.epoch, step = step.name(), posted = dispute.record.closed_version, seconds_left = left, "answering a close");
+        let (channel, dispute) = (case.open.channel, &case.close.dispute);
+        let left = dispute.deadline.saturating_sub(now);
+        tracing::warn!(%channel, epoch = case.open.epoch, step = step.name(), posted = dispute.closed_version, seconds_left = left, "answering a close");
         let labels = [label.as_str(), step.name()];
         worker
             .metrics
@@ -256,7 +300,7 @@ async fn send(
 /// The call for one case; nothing when what it needs is not here.
 fn call(case: &Case, step: Step, contract: Address) -> Option<Call> {
     let params = case.params.as_ref()?;
-    let record = &case.dispute.record;
+    let record = &case.close.dispute;
     Some(match step {
         Step::Challenge => {
             let newer = case.copy.as_ref()?.co_signed(params.hub);
@@ -272,7 +316,7 @@ fn call(case: &Case, step: Step, contract: Address) -> Option<Call> {
                 state: Box::new(shown.state),
                 attestation,
             };
-            let running = case.dispute.ended.is_none().then_some(record);
+            let running = case.close.late.is_none().then_some(record);
             dispute::penalize(contract, params, case.open.epoch, running, &evidence)
         }
         Step::Settle => dispute::settle(contract, params, record),
@@ -333,11 +377,35 @@ mod tests {
             assert!(!due(&vain, begun + Duration::from_secs(4)));
             assert!(due(&vain, later));
         }
-        let twice = [sent(Step::Challenge, Status::Final, Some(90), begun); 2];
-        assert!(!due(&twice, later));
-        assert!(due(&twice, begun + Duration::from_secs(11)));
-        // The pause does not grow for ever.
-        let often = [sent(Step::Challenge, Status::Final, Some(90), begun); 60];
-        assert!(due(&often, begun + RETRY_MAX));
+    }
+
+    #[test]
+    fn what_has_a_deadline_is_tried_again_as_soon_as_ever_and_what_has_none_waits_longer() {
+        let begun = OffsetDateTime::UNIX_EPOCH;
+        let due = |step, times, seconds| {
+            let before = vec![sent(step, Status::Final, Some(90), begun); times];
+            is_due(&before, step, 100, begun + Duration::from_secs(seconds))
+        };
+        for step in [Step::Challenge, Step::Penalize] {
+            for times in [1, 2, 7, 60] {
+                assert!(!due(step, times, 4), "{step:?} {times}");
+                assert!(due(step, times, 5), "{step:?} {times}");
+            }
+        }
+        for step in [Step::Settle, Step::Claim] {
+            assert!(!due(step, 2, 9) && due(step, 2, 10), "{step:?}");
+            assert!(!due(step, 60, 299) && due(step, 60, 300), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_does_not_wait_for_sources_when_little_of_the_window_is_left() {
+        let waits = |step, left, seen| waits_for_sources(step, left, time::Duration::seconds(seen));
+        for step in [Step::Challenge, Step::Penalize] {
+            assert!(waits(step, 120, 0) && waits(step, 600, 14));
+            assert!(!waits(step, 119, 0) && !waits(step, 0, 0));
+            assert!(!waits(step, 600, 15));
+        }
+        assert!(!waits(Step::Settle, 0, 0) && !waits(Step::Claim, 600, 0));
     }
 }

@@ -6,9 +6,9 @@ use chain_messages::tower::AttestedBatch;
 use hub_core::eip712::Domain;
 use hub_core::merkle::Tree;
 use hub_core::{
-    Address, ChannelId, ChannelParams, Hash32, Signature, State, StateBatch, Typed as _, signature,
+    Address, ChannelId, ChannelParams, Epoch, Hash32, Signature, State, StateBatch, Typed as _,
+    signature,
 };
-use std::collections::HashMap;
 
 /// What both sides signed of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,9 @@ pub enum Unsound {
     /// No tree can be made of them.
     #[error("batch {0} has no state, too many, or some in the wrong order")]
     Tree(u64),
+    /// Nobody gives the parameters of one of its channels.
+    #[error("batch {0} holds a channel whose parameters are not given")]
+    NoParams(u64),
     /// A signature is not of the side's signer.
     #[error("batch {batch}: the {side} side's signature is {found}, not by {expected}")]
     Signature {
@@ -147,6 +150,13 @@ impl Opened {
         Ok(())
     }
 
+    /// Copies of those of its states that are wanted. Paths are made for these alone.
+    pub fn copies(&self, mut wanted: impl FnMut((ChannelId, Epoch)) -> bool) -> Vec<Copy> {
+        let states = self.states.iter().enumerate();
+        let found = states.filter(|(_, state)| wanted((state.channel_id, state.epoch)));
+        found.filter_map(|(at, _)| self.copy(at)).collect()
+    }
+
     fn copy(&self, at: usize) -> Option<Copy> {
         Some(Copy {
             state: *self.states.get(at)?,
@@ -155,28 +165,6 @@ impl Opened {
             seal: self.seal,
         })
     }
-}
-
-/// The newest copies in a page, one per channel and epoch. Paths are made for these alone.
-pub fn newest(batches: &[Opened]) -> Vec<Copy> {
-    let mut places: HashMap<(ChannelId, u32), (u64, usize, usize)> = HashMap::new();
-    for (of, batch) in batches.iter().enumerate() {
-        for (at, state) in batch.states.iter().enumerate() {
-            let key = (state.channel_id, state.epoch);
-            let place = (state.version, of, at);
-            let newest = places.entry(key).or_insert(place);
-            if newest.0 < state.version {
-                *newest = place;
-            }
-        }
-    }
-    let mut copies: Vec<_> = places
-        .into_values()
-        .filter_map(|(_, of, at)| batches[of].copy(at))
-        .collect();
-    // Rows are written in one order, whoever writes them.
-    copies.sort_unstable_by_key(|copy| (copy.state.channel_id, copy.state.epoch));
-    copies
 }
 
 #[cfg(test)]
@@ -240,17 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_state_of_each_channel_is_copied_with_a_path_to_the_signed_root() {
-        let batches: Vec<_> = [
-            batch(1, &[(1, 1), (2, 1), (3, 1)]),
-            batch(2, &[(1, 2), (3, 2)]),
-        ]
-        .iter()
-        .map(|batch| Opened::new(batch).unwrap())
-        .collect();
-        let copies = newest(&batches);
+    fn a_wanted_state_is_copied_with_a_path_to_the_signed_root() {
+        let opened = Opened::new(&batch(1, &[(1, 1), (2, 4), (3, 1)])).unwrap();
+        let copies = opened.copies(|(channel, _)| channel != ChannelId([3; 32]));
         let versions: Vec<_> = copies.iter().map(|c| c.state.version).collect();
-        assert_eq!(versions, [2, 1, 2]);
+        assert_eq!(versions, [1, 4]);
         for copy in copies {
             let root = root_of(copy.state.hash_struct(), copy.leaf, &copy.siblings);
             assert_eq!(root, Some(copy.seal.root));

@@ -1,28 +1,8 @@
-//! What the contract's logs say about one close, and what is to be done about it. No I/O.
+//! What the worker can do about a close. No I/O.
 
-use super::copy::Copy;
 use chain::LogBody;
-use chain::record::advance;
-use hub_core::settlement::Closer;
-use hub_core::{ChannelId, Epoch};
-
-/// A close and what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dispute {
-    /// As the contract has it, or had it at the end.
-    pub record: hub_core::dispute::Dispute,
-    /// How it ended, once it did.
-    pub ended: Option<Ended>,
-}
-
-/// The end of an epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// When the closer's own payout is due; 0: nothing waits.
-    pub pay_at: u64,
-    /// Whether that payout is gone: paid, or forfeited.
-    pub gone: bool,
-}
+use hub_core::ChannelId;
+use hub_core::dispute::answer::Move;
 
 /// What can be done about a dispute. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +21,17 @@ pub enum Step {
 impl Step {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Challenge, Self::Penalize, Self::Settle, Self::Claim];
+
+    /// What is named, if the worker can do it: its copies hold no credits.
+    pub fn of(named: Move) -> Option<Self> {
+        match named {
+            Move::Challenge => Some(Self::Challenge),
+            Move::Penalize(_) => Some(Self::Penalize),
+            Move::Settle => Some(Self::Settle),
+            Move::Claim => Some(Self::Claim),
+            Move::AddCredit => None,
+        }
+    }
 
     /// For metrics and logs.
     pub fn name(self) -> &'static str {
@@ -67,123 +58,30 @@ pub fn channel_of(log: &LogBody) -> Option<ChannelId> {
     }
 }
 
-/// Reads the dispute of one epoch from a channel's logs in the order of the chain; nothing when
-/// there is no close among them (any more).
-pub fn read<'a>(
-    channel: ChannelId,
-    epoch: Epoch,
-    logs: impl IntoIterator<Item = &'a LogBody>,
-) -> Option<Dispute> {
-    let mut running = None;
-    let mut dispute: Option<Dispute> = None;
-    for log in logs {
-        running = advance(running, channel, log);
-        if let Some(record) = running.filter(|record| record.state.epoch == epoch) {
-            dispute = Some(Dispute {
-                record,
-                ended: None,
-            });
-        }
-        let Some(dispute) = &mut dispute else {
-            continue;
-        };
-        match log {
-            LogBody::Settled {
-                epoch: of, paid, ..
-            } if *of == epoch => {
-                dispute.ended = Some(Ended {
-                    pay_at: paid.pay_at,
-                    gone: paid.pay_at == 0,
-                });
-            }
-            LogBody::DelayedPaid { epoch: of, .. }
-            | LogBody::DelayedForfeited { epoch: of, .. }
-                if *of == epoch =>
-            {
-                if let Some(ended) = &mut dispute.ended {
-                    ended.gone = true;
-                }
-            }
-            _ => {}
-        }
-    }
-    dispute
-}
-
-impl Dispute {
-    /// Whether nothing can be done any more.
-    pub fn is_over(&self) -> bool {
-        self.ended.is_some_and(|ended| ended.gone)
-    }
-
-    /// Whether the copy shows that the closer had moved past what it posted: it signed a state
-    /// derived from a later one.
-    fn is_evidence(&self, copy: &Copy) -> bool {
-        self.record.closer != Closer::Exit && copy.state.ack_version > self.record.closed_version
-    }
-
-    /// What is to be done now, by the time of the newest block, Unix seconds.
-    pub fn next(&self, copy: Option<&Copy>, now: u64) -> Option<Step> {
-        let evidence = copy.is_some_and(|copy| self.is_evidence(copy));
-        let evidence = evidence && self.record.penalized.is_none();
-        if let Some(ended) = self.ended {
-            if ended.gone {
-                return None;
-            }
-            // Only what a user still waits for can be forfeited late.
-            if evidence && self.record.closer == Closer::User {
-                return Some(Step::Penalize);
-            }
-            return (now >= ended.pay_at).then_some(Step::Claim);
-        }
-        if now > self.record.deadline {
-            return Some(Step::Settle);
-        }
-        if copy.is_some_and(|copy| copy.state.version > self.record.state.version) {
-            return Some(Step::Challenge);
-        }
-        evidence.then_some(Step::Penalize)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::copy::Seal;
     use super::*;
     use chain::Ending;
-    use hub_core::{Address, Amount, Hash32, Signature, State, Version};
+    use chain::record::close_of;
+    use hub_core::dispute::answer::{Closing, Guard, Held, next};
+    use hub_core::settlement::{ChainTotals, Closer};
+    use hub_core::{Address, Amount, State, Version};
 
     const CHANNEL: ChannelId = ChannelId([1; 32]);
     const HUB: Address = Address([2; 20]);
 
-    fn state(version: Version, ack_version: Version) -> State {
+    fn state(version: Version) -> State {
         State {
             version,
-            ack_version,
+            ack_version: version.saturating_sub(1),
             ..State::null(CHANNEL, 0, Amount::new(100))
-        }
-    }
-
-    fn copy(version: Version, ack_version: Version) -> Copy {
-        Copy {
-            state: state(version, ack_version),
-            leaf: 0,
-            siblings: Vec::new(),
-            seal: Seal {
-                batch_id: 1,
-                root: Hash32::ZERO,
-                prev_root: Hash32::ZERO,
-                depth: 1,
-                hub_signature: Signature([0; 65]),
-                user_signature: Signature([0; 65]),
-            },
         }
     }
 
     fn closed(version: Version, closer: Closer) -> LogBody {
         LogBody::Closed {
             hub: HUB,
-            state: state(version, version.saturating_sub(1)),
+            state: state(version),
             closer,
             credit_max: Amount::ZERO,
             deadline: 100,
@@ -193,7 +91,7 @@ mod tests {
     fn challenged(version: Version, penalized: bool) -> LogBody {
         LogBody::Challenged {
             hub: HUB,
-            state: state(version, version - 1),
+            state: state(version),
             penalized,
             challenger: HUB,
         }
@@ -219,76 +117,95 @@ mod tests {
         }
     }
 
-    fn next(logs: &[LogBody], copy: Option<Copy>, now: u64) -> Option<Step> {
-        read(CHANNEL, 0, logs).and_then(|dispute| dispute.next(copy.as_ref(), now))
-    }
-
-    #[test]
-    fn a_stale_close_is_challenged_until_the_deadline_and_settled_after_it() {
-        let logs = [closed(3, Closer::User)];
-        assert_eq!(next(&logs, Some(copy(7, 6)), 100), Some(Step::Challenge));
-        assert_eq!(next(&logs, Some(copy(7, 6)), 101), Some(Step::Settle));
-        assert_eq!(next(&logs, Some(copy(3, 2)), 100), None);
-        assert_eq!(next(&logs, None, 100), None);
-        assert_eq!(next(&logs, None, 101), Some(Step::Settle));
+    /// What a worker that guards the hub and has copied version 7 does about these logs.
+    fn step(logs: &[LogBody], now: u64) -> Option<Step> {
+        let close = close_of(CHANNEL, 0, logs)?;
+        let closing = Closing {
+            dispute: close.dispute,
+            late: close.late,
+            totals: ChainTotals::default(),
+            now,
+        };
+        next(&closing, Some(&Held::new(state(7))), Guard::Hub).and_then(Step::of)
     }
 
     #[test]
     fn a_half_answer_of_somebody_else_is_answered_again_and_ours_is_not_repeated() {
         let half = [closed(3, Closer::User), challenged(4, false)];
-        assert_eq!(next(&half, Some(copy(7, 6)), 50), Some(Step::Challenge));
+        assert_eq!(step(&half, 50), Some(Step::Challenge));
         let whole = [closed(3, Closer::User), challenged(7, true)];
-        assert_eq!(next(&whole, Some(copy(7, 6)), 50), None);
+        assert_eq!(step(&whole, 50), None);
         let unpunished = [closed(3, Closer::User), challenged(7, false)];
-        assert_eq!(
-            next(&unpunished, Some(copy(7, 6)), 50),
-            Some(Step::Penalize)
-        );
+        assert_eq!(step(&unpunished, 50), Some(Step::Penalize));
+        assert_eq!(step(&whole, 101), Some(Step::Settle));
     }
 
     #[test]
     fn a_challenge_whose_block_is_orphaned_is_due_again_and_so_is_nothing_without_its_close() {
         let logs = [closed(3, Closer::User), challenged(7, true)];
-        assert_eq!(next(&logs, Some(copy(7, 6)), 50), None);
-        assert_eq!(
-            next(&logs[..1], Some(copy(7, 6)), 50),
-            Some(Step::Challenge)
-        );
-        assert_eq!(next(&[], Some(copy(7, 6)), 50), None);
+        assert_eq!(step(&logs, 50), None);
+        assert_eq!(step(&logs[..1], 50), Some(Step::Challenge));
+        assert_eq!(step(&[], 50), None);
     }
 
     #[test]
-    fn an_exit_and_the_base_of_the_newest_state_never_forfeit() {
-        let exit = [closed(3, Closer::Exit), challenged(7, false)];
-        assert_eq!(next(&exit, Some(copy(7, 6)), 50), None);
-        let base = [closed(6, Closer::User), challenged(7, false)];
-        assert_eq!(next(&base, Some(copy(7, 6)), 50), None);
+    fn the_operators_own_stale_close_is_not_made_to_forfeit() {
+        for version in [3, 6] {
+            assert_eq!(
+                step(&[closed(version, Closer::Hub)], 50).is_some(),
+                version == 6
+            );
+        }
+        let forfeited = [closed(3, Closer::Hub), challenged(4, true)];
+        assert_eq!(
+            step(&forfeited, 50),
+            Some(Step::Challenge),
+            "nothing more to lose"
+        );
     }
 
     #[test]
     fn a_late_payout_is_forfeited_while_it_waits_and_claimed_when_it_is_due() {
         let cheated = [closed(3, Closer::User), settled(200)];
-        assert_eq!(next(&cheated, Some(copy(7, 6)), 150), Some(Step::Penalize));
-        assert_eq!(next(&cheated, Some(copy(7, 6)), 250), Some(Step::Penalize));
+        assert_eq!(step(&cheated, 150), Some(Step::Penalize));
         let honest = [closed(7, Closer::User), settled(200)];
-        assert_eq!(next(&honest, Some(copy(7, 6)), 199), None);
-        assert_eq!(next(&honest, Some(copy(7, 6)), 200), Some(Step::Claim));
-        let by_hub = [closed(3, Closer::Hub), settled(200)];
-        assert_eq!(next(&by_hub, Some(copy(7, 6)), 250), Some(Step::Claim));
+        assert_eq!(step(&honest, 199), None);
+        assert_eq!(step(&honest, 200), Some(Step::Claim));
+        for gone in [
+            LogBody::DelayedPaid {
+                hub: HUB,
+                channel_id: CHANNEL,
+                epoch: 0,
+                to: HUB,
+                amount: Amount::new(1),
+            },
+            LogBody::DelayedForfeited {
+                hub: HUB,
+                channel_id: CHANNEL,
+                epoch: 0,
+                amount: Amount::new(1),
+                bounty: Amount::ZERO,
+                bounty_to: HUB,
+            },
+        ] {
+            let logs = [closed(3, Closer::User), settled(200), gone];
+            assert_eq!(step(&logs, 250), None);
+            assert!(close_of(CHANNEL, 0, &logs).unwrap().is_over());
+        }
         let at_once = [closed(7, Closer::Exit), settled(0)];
-        assert!(read(CHANNEL, 0, &at_once).unwrap().is_over());
+        assert!(close_of(CHANNEL, 0, &at_once).unwrap().is_over());
     }
 
     #[test]
     fn another_epoch_is_another_dispute() {
         let mut logs = vec![closed(3, Closer::User), settled(0)];
-        assert!(read(CHANNEL, 0, &logs).unwrap().is_over());
-        assert_eq!(read(CHANNEL, 1, &logs), None);
+        assert!(close_of(CHANNEL, 0, &logs).unwrap().is_over());
+        assert_eq!(close_of(CHANNEL, 1, &logs), None);
         logs.push(LogBody::Closed {
             hub: HUB,
             state: State {
                 epoch: 1,
-                ..state(2, 1)
+                ..state(2)
             },
             closer: Closer::Hub,
             credit_max: Amount::ZERO,
@@ -299,7 +216,7 @@ mod tests {
             channel_id: CHANNEL,
             bounty_to: HUB,
         });
-        assert_eq!(read(CHANNEL, 0, &logs).unwrap().record.penalized, None);
-        assert_eq!(read(CHANNEL, 1, &logs).unwrap().record.penalized, Some(HUB));
+        let penalized = |epoch| close_of(CHANNEL, epoch, &logs).unwrap().dispute.penalized;
+        assert_eq!((penalized(0), penalized(1)), (None, Some(HUB)));
     }
 }

@@ -1,22 +1,30 @@
 //! Keeps the copies fresh: asks account-service and hub for what was committed, each for itself.
 //! Either may be gone, and both may be; what is here then stays good.
+//!
+//! A batch that is not what was signed is left out, and so is no other: the source is called down
+//! for it until another source has given the same batch in order.
 
-use super::copy::{Opened, Unsound, newest};
+use super::copy::{Opened, Unsound};
+use super::fold::{self, Held};
+use super::signers::Signers;
 use crate::config::Hub;
 use crate::error::StepError;
-use crate::store::copies;
+use crate::store::{copied, copies};
 use crate::worker::{Lead, Worker};
-use chain_messages::tower::{AttestedPage, CHANNELS, ParamsRequest};
+use chain_messages::tower::{AttestedBatch, CHANNELS, ParamsRequest};
 use hub_client::{HubClient, HubError};
-use hub_core::{ChannelId, ChannelParams};
+use hub_core::ChannelId;
+use hub_core::eip712::Domain;
 use runtime::shutdown::Shutdown;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 /// How long a source may take for a page.
 const LIMIT: Duration = Duration::from_secs(15);
 /// Pages of one round; more come with the next, which then begins at once.
 const PAGES: usize = 64;
+/// Left out batches that a source is remembered by: a page of them would do.
+const REMEMBERED: usize = 1_000;
 /// Pause while another worker leads.
 const CANDIDATE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -37,16 +45,65 @@ enum PullError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Source(#[from] HubError),
-    #[error("a page is not what was signed: {0}")]
-    Unsound(#[from] Unsound),
-    #[error("parameters of {0} channels are not given")]
-    NoParams(usize),
 }
 
 /// One who can be asked.
 struct Source {
     name: &'static str,
     client: HubClient,
+    /// Asked once more from here on: another source showed an unsound batch above it.
+    again: Option<u64>,
+    /// Batches that it showed unsound, and nobody else sound.
+    unsound: BTreeSet<u64>,
+    /// It gave nothing when it was last asked.
+    failed: bool,
+}
+
+impl Source {
+    fn new(name: &'static str, client: HubClient) -> Self {
+        Self {
+            name,
+            client,
+            again: None,
+            unsound: BTreeSet::new(),
+            failed: false,
+        }
+    }
+
+    fn refuse(&mut self, batch: u64) {
+        self.unsound.insert(batch);
+        if self.unsound.len() > REMEMBERED {
+            self.unsound.pop_first();
+        }
+    }
+
+    /// Notes what another source showed unsound; says whether this one can still do better.
+    fn stand_in(&mut self, batch: u64) -> bool {
+        let can = !self.unsound.contains(&batch);
+        if can {
+            let below = batch.saturating_sub(1);
+            self.again = Some(self.again.map_or(below, |again| again.min(below)));
+        }
+        can
+    }
+}
+
+/// What is remembered of one hub while this worker leads.
+#[derive(Default)]
+struct Memory {
+    held: Held,
+    signers: Signers,
+}
+
+/// What a source gave in a round.
+#[derive(Default)]
+struct Pulled {
+    /// It has more.
+    more: bool,
+    /// All batches above the first number up to the second were read.
+    read: (u64, u64),
+    /// What was left out, and why.
+    unsound: Vec<(u64, Unsound)>,
 }
 
 /// Copies one hub's states, while this worker leads, until the drain begins.
@@ -57,22 +114,23 @@ pub async fn run(worker: &Worker, hub: &Hub, shutdown: Shutdown) -> anyhow::Resu
     let mut sources = Vec::new();
     if let Some(account) = &worker.settings.account {
         let client = HubClient::new(&account.url, &account.key, LIMIT)?;
-        let name = "account-service";
-        sources.push(Source { name, client });
+        sources.push(Source::new("account-service", client));
     }
     let client = HubClient::new(&hub.url, &hub.token, LIMIT)?;
-    sources.push(Source {
-        name: "hub",
-        client,
-    });
+    sources.push(Source::new("hub", client));
+    let mut memory = Memory::default();
     while !shutdown.is_draining() {
         let asked = worker.tower.asked();
         let lead = *worker.lead.borrow();
         let pause = match lead {
-            None => CANDIDATE_PAUSE,
+            None => {
+                // Another worker's copies and folds are not known here.
+                memory = Memory::default();
+                CANDIDATE_PAUSE
+            }
             Some(lead) => {
                 let begun = runtime::clock::now();
-                let more = round(worker, hub, &sources, lead).await;
+                let more = round(worker, hub, &mut sources, lead, &mut memory).await;
                 worker.tower.pulled(hub.address(), begun);
                 worker.wake.notify_one();
                 if more {
@@ -91,34 +149,82 @@ pub async fn run(worker: &Worker, hub: &Hub, shutdown: Shutdown) -> anyhow::Resu
 }
 
 /// Asks every source once; `true` when one of them has more.
-async fn round(worker: &Worker, hub: &Hub, sources: &[Source], lead: Lead) -> bool {
+async fn round(
+    worker: &Worker,
+    hub: &Hub,
+    sources: &mut [Source],
+    lead: Lead,
+    memory: &mut Memory,
+) -> bool {
     let label = hub.address().to_string();
     let mut more = false;
-    for source in sources {
-        let outcome = pull(worker, hub, source, lead).await;
-        let labels = [label.as_str(), source.name];
-        let failed = worker.metrics.tower_source_down.with_label_values(&labels);
-        failed.set(i64::from(outcome.is_err()));
+    for at in 0..sources.len() {
+        let outcome = pull(worker, hub, &mut sources[at], lead, memory).await;
+        let (name, failed) = (sources[at].name, outcome.is_err());
         match outcome {
-            Ok(left) => more |= left,
-            Err(error @ (PullError::Unsound(_) | PullError::NoParams(_))) => {
-                tracing::error!(hub = label, source = source.name, %error, "a source shows what can't be copied");
-            }
+            Ok(pulled) => more |= pulled.more | note(sources, at, &pulled, &label),
             Err(error) => {
-                tracing::warn!(hub = label, source = source.name, %error, "a source gives nothing");
+                tracing::warn!(hub = label, source = name, %error, "a source gives nothing");
             }
         }
+        for (other, source) in sources.iter_mut().enumerate() {
+            source.failed = if other == at { failed } else { source.failed };
+            let down = source.failed || !source.unsound.is_empty();
+            let labels = [label.as_str(), source.name];
+            let gauge = worker.metrics.tower_source_down.with_label_values(&labels);
+            gauge.set(i64::from(down));
+        }
     }
-    if let Err(error) = show(worker, hub).await {
-        tracing::warn!(hub = label, %error, "copies not counted");
+    match fold::tend(worker, hub.address(), lead, &mut memory.held).await {
+        Ok(channels) => {
+            let gauge = worker.metrics.tower_copies.with_label_values(&[&label]);
+            gauge.set(i64::try_from(channels).unwrap_or(i64::MAX));
+        }
+        Err(error) => tracing::warn!(hub = label, %error, "copies not folded or not counted"),
+    }
+    if let Err(error) = show_age(worker, hub).await {
+        tracing::warn!(hub = label, %error, "age of the copies not known");
     }
     more
 }
 
-/// Copies what a source has above the mark; `true` when there is more.
-async fn pull(worker: &Worker, hub: &Hub, source: &Source, lead: Lead) -> Result<bool, PullError> {
+/// Notes what a source left to the others, and what it mended for them; `true` when one that was
+/// asked before it is to be asked again.
+fn note(sources: &mut [Source], at: usize, pulled: &Pulled, hub: &str) -> bool {
+    let mut again = false;
+    for (batch, why) in &pulled.unsound {
+        tracing::error!(hub, source = sources[at].name, %why, "a source shows what can't be copied");
+        sources[at].refuse(*batch);
+        for (other, source) in sources.iter_mut().enumerate() {
+            again |= other != at && source.stand_in(*batch) && other < at;
+        }
+    }
+    let (above, to) = pulled.read;
+    let left: BTreeSet<_> = pulled.unsound.iter().map(|(batch, _)| *batch).collect();
+    for source in sources {
+        let unread = |batch: &u64| *batch <= above || *batch > to;
+        source
+            .unsound
+            .retain(|batch| left.contains(batch) || unread(batch));
+    }
+    again
+}
+
+/// Copies what a source has above the mark.
+async fn pull(
+    worker: &Worker,
+    hub: &Hub,
+    source: &mut Source,
+    lead: Lead,
+    memory: &mut Memory,
+) -> Result<Pulled, PullError> {
     let address = hub.address();
-    let (mut at, _) = copies::mark(&worker.pool, address).await?;
+    let (mark, _) = copies::mark(&worker.pool, address).await?;
+    let mut at = source.again.map_or(mark, |again| again.min(mark));
+    let mut pulled = Pulled {
+        read: (at, at),
+        ..Pulled::default()
+    };
     // A batch without a fate keeps the mark below it; what is above is copied all the same.
     let mut whole = true;
     for _ in 0..PAGES {
@@ -127,76 +233,72 @@ async fn pull(worker: &Worker, hub: &Hub, source: &Source, lead: Lead) -> Result
         let last = page.last;
         let mark = whole.then_some(page.next);
         whole &= page.next >= last;
-        let more = page.more;
-        let opened = open(worker, source, &page, lead).await?;
-        let found = newest(&opened);
+        pulled.more = page.more;
+        let (sound, unsound) = sort_out(worker, source, page.batches, lead, memory).await?;
         let mut tx = worker.begin(lead).await?;
-        copies::store(&mut tx, &found).await?;
-        let copied_at = (!more).then_some(asked_at);
+        let states = copied::keep(&mut tx, address, &sound).await?;
+        let copied_at = (!page.more).then_some(asked_at);
         copies::raise_mark(&mut tx, address, mark.unwrap_or(0), copied_at).await?;
         tx.commit().await?;
-        if !more {
-            return Ok(false);
-        }
+        memory.held.add(states);
+        pulled.unsound.extend(unsound);
+        pulled.read.1 = last.max(pulled.read.1);
         at = last;
+        if !page.more {
+            break;
+        }
     }
-    Ok(true)
+    source.again = pulled.more.then_some(at);
+    Ok(pulled)
 }
 
-/// Checks a page: every batch, against the parameters of every channel in it.
-async fn open(
+/// Those of a page's batches that are what was signed, checked against the parameters of every
+/// channel in them, and what is wrong with the others.
+async fn sort_out(
     worker: &Worker,
     source: &Source,
-    page: &AttestedPage,
+    batches: Vec<AttestedBatch>,
     lead: Lead,
-) -> Result<Vec<Opened>, PullError> {
-    let batches = page.batches.clone();
+    memory: &mut Memory,
+) -> Result<(Vec<AttestedBatch>, Vec<(u64, Unsound)>), PullError> {
     let opened = tokio::task::spawn_blocking(move || {
-        batches
-            .iter()
-            .map(Opened::new)
-            .collect::<Result<Vec<_>, _>>()
+        let opened = |batch: AttestedBatch| (Opened::new(&batch), batch);
+        batches.into_iter().map(opened).collect::<Vec<_>>()
     });
     let opened = opened
         .await
-        .map_err(|error| HubError::Unknown(error.to_string()))??;
+        .map_err(|error| HubError::Unknown(error.to_string()))?;
     let channels: HashSet<ChannelId> = opened
         .iter()
+        .filter_map(|(batch, _)| batch.as_ref().ok())
         .flat_map(|batch| batch.states.iter().map(|state| state.channel_id))
+        .filter(|channel| !memory.signers.know(channel))
         .collect();
-    let channels: Vec<_> = channels.into_iter().collect();
-    learn(worker, source, &channels, lead).await?;
-    let known = copies::all_params(&worker.pool, &channels).await?;
-    check(worker, &opened, &known)?;
-    Ok(opened)
-}
-
-fn check(
-    worker: &Worker,
-    opened: &[Opened],
-    known: &HashMap<ChannelId, ChannelParams>,
-) -> Result<(), PullError> {
+    if !channels.is_empty() {
+        let channels: Vec<_> = channels.into_iter().collect();
+        learn(worker, source, &channels, lead).await?;
+        let known = copies::all_params(&worker.pool, &channels).await?;
+        memory.signers.remember(known);
+    }
     let domain = worker.chain.domain();
-    for batch in opened {
-        let mut verified: Option<&ChannelParams> = None;
-        for state in &batch.states {
-            let params = known.get(&state.channel_id).ok_or(PullError::NoParams(1))?;
-            let same = verified.is_some_and(|one| {
-                one.hub == params.hub
-                    && one.hub_signer == params.hub_signer
-                    && one.user_signer == params.user_signer
-            });
-            if !same {
-                batch.verify(&domain, params)?;
-                verified = Some(params);
-            }
+    let (mut sound, mut unsound) = (Vec::new(), Vec::new());
+    for (opened, batch) in opened {
+        let id = batch.batch_id;
+        match opened.and_then(|opened| check(id, &opened, &domain, &memory.signers)) {
+            Ok(()) => sound.push(batch),
+            Err(why) => unsound.push((id, why)),
         }
     }
-    Ok(())
+    Ok((sound, unsound))
+}
+
+fn check(id: u64, batch: &Opened, domain: &Domain, signers: &Signers) -> Result<(), Unsound> {
+    let all = signers.of(batch).ok_or(Unsound::NoParams(id))?;
+    all.iter().try_for_each(|one| batch.verify(domain, one))
 }
 
 /// Asks for the parameters of channels that are new here. They prove themselves: their digest is
-/// the channel's id.
+/// the channel's id. A batch with a channel that has none is not sound.
 async fn learn(
     worker: &Worker,
     source: &Source,
@@ -216,9 +318,6 @@ async fn learn(
             .map(|params| (params.channel_id(&domain), params))
             .filter(|(id, _)| wanted.contains(id))
             .collect();
-        if found.len() < wanted.len() {
-            return Err(PullError::NoParams(wanted.len() - found.len()));
-        }
         let mut tx = worker.begin(lead).await?;
         copies::keep_params(&mut tx, &found).await?;
         tx.commit().await?;
@@ -226,17 +325,70 @@ async fn learn(
     Ok(())
 }
 
-async fn show(worker: &Worker, hub: &Hub) -> sqlx::Result<()> {
-    let address = hub.address();
-    let label = address.to_string();
-    let labels = [label.as_str()];
-    let count = copies::count(&worker.pool, address).await?;
-    let metrics = &worker.metrics;
-    metrics.tower_copies.with_label_values(&labels).set(count);
-    let (_, copied_at) = copies::mark(&worker.pool, address).await?;
+async fn show_age(worker: &Worker, hub: &Hub) -> sqlx::Result<()> {
+    let label = hub.address().to_string();
+    let (_, copied_at) = copies::mark(&worker.pool, hub.address()).await?;
     let age = copied_at.map_or(f64::INFINITY, |at| {
         (runtime::clock::now() - at).as_seconds_f64().max(0.0)
     });
-    metrics.tower_age.with_label_values(&labels).set(age);
+    let gauge = worker.metrics.tower_age.with_label_values(&[&label]);
+    gauge.set(age);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources() -> Vec<Source> {
+        let source = |name| {
+            let client = HubClient::new("http://127.0.0.1:1", "t", LIMIT).unwrap();
+            Source::new(name, client)
+        };
+        vec![source("account-service"), source("hub")]
+    }
+
+    fn pulled(read: (u64, u64), unsound: &[u64]) -> Pulled {
+        let unsound = unsound.iter().map(|id| (*id, Unsound::Tree(*id)));
+        Pulled {
+            more: false,
+            read,
+            unsound: unsound.collect(),
+        }
+    }
+
+    fn alarms(sources: &[Source]) -> Vec<bool> {
+        let all = sources.iter();
+        all.map(|source| !source.unsound.is_empty()).collect()
+    }
+
+    #[test]
+    fn what_one_source_shows_unsound_is_asked_of_the_other_and_mended_by_it() {
+        let mut sources = sources();
+        assert!(!note(&mut sources, 0, &pulled((0, 9), &[4, 7]), "hub"));
+        assert_eq!(alarms(&sources), [true, false]);
+        assert_eq!((sources[0].again, sources[1].again), (None, Some(3)));
+        // As far as it was read, it is mended.
+        assert!(!note(&mut sources, 1, &pulled((3, 5), &[]), "hub"));
+        assert_eq!(sources[0].unsound, BTreeSet::from([7]));
+        assert!(!note(&mut sources, 1, &pulled((5, 9), &[]), "hub"));
+        assert_eq!(alarms(&sources), [false, false]);
+        // The first was asked before the second: it is asked again at once.
+        assert!(note(&mut sources, 1, &pulled((9, 12), &[11]), "hub"));
+        assert_eq!(sources[0].again, Some(10));
+    }
+
+    #[test]
+    fn what_nobody_shows_sound_is_asked_for_once_and_stays_an_alarm() {
+        let mut sources = sources();
+        note(&mut sources, 0, &pulled((0, 9), &[4]), "hub");
+        sources[1].again = None;
+        note(&mut sources, 1, &pulled((3, 9), &[4]), "hub");
+        assert_eq!(alarms(&sources), [true, true]);
+        assert_eq!((sources[0].again, sources[1].again), (None, None));
+        for batch in 100..2_000 {
+            sources[0].refuse(batch);
+        }
+        assert_eq!(sources[0].unsound.len(), REMEMBERED);
+    }
 }

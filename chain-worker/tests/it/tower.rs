@@ -1,12 +1,14 @@
 //! The watchtower: stale closes are answered with what the worker copied before.
 
 use crate::harness::{Options, VAULT, VAULT_HUB, World, eventually, key};
+use crate::hubs::Recorder;
 use chain::calls::dispute;
 use chain::{At, CoSigned};
-use chain_messages::Event;
 use chain_messages::tower::AttestedBatch;
+use chain_messages::{Command, Event};
 use hub_core::merkle::Tree;
 use hub_core::{Amount, ChannelParams, Hash32, State, StateBatch, Typed as _};
+use std::os::unix::fs::PermissionsExt as _;
 
 /// Seconds there are to answer a close. The test chain's clock runs a second a block.
 const WINDOW: u64 = 3_600;
@@ -23,8 +25,22 @@ struct Scene {
 impl Scene {
     /// Channels with three co-signed states: the user has 1,000, then 800, then 600.
     async fn new(channels: u8) -> Self {
+        Self::with_user(channels, 600).await
+    }
+
+    /// The user has this much in the end, 200 more before, and 400 more at first.
+    async fn with_user(channels: u8, last: u128) -> Self {
+        let scene = Self::start(channels, last, &[]).await;
+        let shown = (0..3).map(|at| scene.attested(at)).collect();
+        scene.world.hubs.show(shown, scene.params.clone());
+        scene.copied(3).await;
+        scene
+    }
+
+    /// The same before anybody is shown anything.
+    async fn start(channels: u8, last: u128, more: &[String]) -> Self {
         let world = World::with(Options {
-            extra: vec!["--tower-pull-ms=200".into()],
+            extra: [&["--tower-pull-ms=200".into()], more].concat(),
             ..Options::default()
         })
         .await;
@@ -44,7 +60,7 @@ impl Scene {
             .collect();
         params.sort_by_key(|params| params.channel_id(&domain));
         let state = |params: &ChannelParams, version: u64| {
-            let user = Amount::new(1_200 - u128::from(version) * 200);
+            let user = Amount::new(last + (3 - u128::from(version)) * 200);
             State {
                 version,
                 ack_version: version - 1,
@@ -56,19 +72,26 @@ impl Scene {
         let batches = (1..=3)
             .map(|version| params.iter().map(|one| state(one, version)).collect())
             .collect();
-        let scene = Self {
+        Self {
             world,
             params,
             batches,
-        };
-        let shown = (0..3).map(|at| scene.attested(at)).collect();
-        scene.world.hubs.show(shown, scene.params.clone());
-        let count = "SELECT count(*) FROM chain.copies WHERE version = 3";
-        eventually("copied", async || {
-            scene.world.count(count).await == i64::from(channels)
-        })
-        .await;
-        scene
+        }
+    }
+
+    /// Until a batch is copied.
+    async fn copied(&self, batch: i64) {
+        eventually("copied", async || self.has(batch).await).await;
+    }
+
+    async fn has(&self, batch: i64) -> bool {
+        let count = "SELECT count(*) FROM chain.copied_batches WHERE batch_id = $1";
+        let copies: i64 = sqlx::query_scalar(count)
+            .bind(batch)
+            .fetch_one(&self.world.pool)
+            .await
+            .unwrap();
+        copies == 1
     }
 
     fn tree(&self, at: usize) -> Tree {
@@ -97,21 +120,35 @@ impl Scene {
         }
     }
 
+    /// A batch whose second signature is not by the custody key.
+    fn forged(&self, at: usize) -> AttestedBatch {
+        let sound = self.attested(at);
+        AttestedBatch {
+            user_signature: sound.hub_signature,
+            ..sound
+        }
+    }
+
     /// The custody key posts a version of every channel.
     async fn close(&self, version: usize) {
-        let (at, batch) = (version - 1, self.attested(version - 1));
-        let wallet = self.world.wallet(CUSTODY);
-        for (leaf, params) in self.params.iter().enumerate() {
-            let posted = CoSigned::in_batch(
-                self.batches[at][leaf],
-                self.message(at),
-                leaf as u32,
-                self.tree(at).path(leaf).unwrap(),
-                (batch.hub_signature, batch.user_signature),
-            );
-            let close = dispute::close(self.world.chain.channels(), params, &posted, None, None);
-            wallet.call(&close).await.unwrap();
+        for leaf in 0..self.params.len() {
+            self.close_one(leaf, version, CUSTODY).await;
         }
+    }
+
+    /// A key posts a version of one channel.
+    async fn close_one(&self, leaf: usize, version: usize, by: u8) {
+        let (at, batch) = (version - 1, self.attested(version - 1));
+        let params = &self.params[leaf];
+        let posted = CoSigned::in_batch(
+            self.batches[at][leaf],
+            self.message(at),
+            leaf as u32,
+            self.tree(at).path(leaf).unwrap(),
+            (batch.hub_signature, batch.user_signature),
+        );
+        let close = dispute::close(self.world.chain.channels(), params, &posted, None, None);
+        self.world.wallet(by).call(&close).await.unwrap();
     }
 
     async fn pass(&self, seconds: u64) {
@@ -288,4 +325,111 @@ async fn a_cheater_whom_nobody_answered_in_time_loses_what_it_still_waits_for() 
     assert_eq!(world.balance(operator).await - before, 2 * 50);
     assert_eq!(scene.vault().await, VAULT - 2 * 50);
     assert_eq!(world.balance(key(CUSTODY).address()).await, 0);
+}
+
+/// What the hub was told last that its vault has free.
+fn free(scene: &Scene) -> Option<u128> {
+    let told = scene.world.hubs.told("vault").into_iter();
+    let mut vaults = told.filter_map(|message| match message.body {
+        Event::VaultChanged { vault, .. } => Some(vault.units()),
+        _ => None,
+    });
+    vaults.next_back()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_hub_owes_is_not_told_as_free_in_its_vault() {
+    let scene = Scene::with_user(1, VAULT + 3_000).await;
+    let world = &scene.world;
+    scene.close(3).await;
+    scene.pass(WINDOW + 10).await;
+    eventually("settled", async || scene.logs("settled").await == 1).await;
+    eventually("nothing is free", async || free(&scene) == Some(0)).await;
+    let hub = world.chain.hub(key(VAULT_HUB).address(), At::Latest);
+    assert_eq!(hub.await.unwrap().owed, Amount::new(3_000));
+
+    // New funds are there for whom the hub owes before they are there for anybody else.
+    world
+        .command(&Command::FundVault {
+            hub: key(VAULT_HUB).address(),
+            needed: Amount::new(7_000),
+        })
+        .await;
+    eventually("the rest is free", async || free(&scene) == Some(4_000)).await;
+    assert_eq!(scene.vault().await, 7_000);
+    // Paying what is owed changes nothing for anybody else.
+    scene.pass(WINDOW).await;
+    eventually("paid", async || scene.logs("delayed_paid").await == 1).await;
+    let pay = chain::calls::claims::pay_owed(world.chain.channels(), &scene.params[0], 0);
+    world.wallet(CUSTODY).call(&pay).await.unwrap();
+    eventually("what was owed is paid", async || {
+        scene.logs("owed_paid").await == 1 && scene.vault().await == 4_000
+    })
+    .await;
+    let user = world.balance(key(CUSTODY).address()).await;
+    assert_eq!(user, VAULT + 3_000);
+    assert_eq!(free(&scene), Some(4_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unsound_batch_is_left_out_with_an_alarm_and_stops_no_other() {
+    let scene = Scene::start(2, 600, &[]).await;
+    let shown = vec![scene.attested(0), scene.forged(1), scene.attested(2)];
+    scene.world.hubs.show(shown, scene.params.clone());
+    scene.copied(3).await;
+    eventually("an alarm", async || {
+        scene.metric("chub_tower_source_down").await == "1"
+    })
+    .await;
+    assert!(scene.has(1).await && !scene.has(2).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_source_shows_unsound_is_copied_from_the_other() {
+    let account = Recorder::start().await;
+    let dir = stack::TempDir::new().unwrap();
+    let key_file = dir.path().join("account.key");
+    std::fs::write(&key_file, "a-key").unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let more = [
+        format!("--account-url={}/vault", account.url),
+        format!("--account-key-file={}", key_file.display()),
+    ];
+    let scene = Scene::start(2, 600, &more).await;
+    scene.world.hubs.set_down(true);
+    // Account-service, asked first, shows the newest batch forged and moves the mark past it.
+    let shown = vec![scene.attested(0), scene.attested(1), scene.forged(2)];
+    account.show(shown, scene.params.clone());
+    scene.copied(2).await;
+    eventually("the mark is past it", async || {
+        let marked = "SELECT count(*) FROM chain.copy_marks WHERE batch_id = 3";
+        scene.world.count(marked).await == 1
+    })
+    .await;
+    let shown = (0..3).map(|at| scene.attested(at)).collect();
+    scene.world.hubs.show(shown, scene.params.clone());
+    scene.world.hubs.set_down(false);
+    scene.copied(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hubs_own_stale_close_is_corrected_where_that_costs_the_hub_nothing_and_else_left() {
+    let scene = Scene::new(2).await;
+    let world = &scene.world;
+    let signer = VAULT_HUB + 1;
+    let coin = format!(r#"["{}","0xde0b6b3a7640000"]"#, key(signer).address());
+    world.rpc("anvil_setBalance", &coin).await;
+    // The first was given up; the second is the base of the newest state.
+    scene.close_one(0, 1, signer).await;
+    scene.close_one(1, 2, signer).await;
+    eventually("corrected", async || scene.logs("challenged").await == 1).await;
+    scene.pass(WINDOW + 10).await;
+    eventually("settled", async || scene.logs("settled").await == 2).await;
+    assert_eq!(scene.logs("challenged").await, 1);
+    assert_eq!(scene.logs("penalized").await, 0);
+    let penalized = "SELECT count(*) FROM chain.logs WHERE body ->> 'log' = 'settled'
+                     AND (body -> 'paid' ->> 'penalized')::boolean";
+    assert_eq!(world.count(penalized).await, 0);
+    // The user got 1,000 by what the hub posted first, and 600 by the newest.
+    assert_eq!(world.balance(key(CUSTODY).address()).await, 1_600);
 }
