@@ -397,6 +397,20 @@ pub const ENGINE: &[Setting] = &[
         |seed| engine::run(Mode::BothRestored, seed)
     ),
     one!(
+        "both-restored-anchor",
+        "the same; the anchor is compared first, and answers for all that it covers",
+        Expect::Clean,
+        &["both restored", "fence kept by the anchor", "fence lifted"],
+        |seed| engine::run(Mode::BothRestoredAnchor, seed)
+    ),
+    one!(
+        "both-restored-newest",
+        "the same; the anchor names the newest committed batch, above some without a fate",
+        Expect::Caught(Violation::AcknowledgedLost),
+        &[],
+        |seed| engine::run(Mode::BothRestoredNewest, seed)
+    ),
+    one!(
         "hub-no-guard",
         "hub database restored, no guard",
         Expect::Caught(Violation::TwoContents),

@@ -29,8 +29,11 @@ pub enum Mode {
     RestoredNoFence,
     /// Both databases are restored to before one commit, and the fences lifted.
     BothRestored,
-    /// The same; the anchor is compared before a fence is lifted.
+    /// The same; the anchor is compared before a fence is lifted: the highest committed batch below
+    /// which every batch has a fate.
     BothRestoredAnchor,
+    /// The same; the anchor names the newest committed batch, although some below have no fate.
+    BothRestoredNewest,
     /// The hub's database is restored and goes on.
     HubNoGuard,
     /// The hub's database is restored; versions jump, heads are imported, the operator confirms.

@@ -37,6 +37,14 @@ struct Flight {
     batch: Option<u64>,
 }
 
+/// A mark outside both databases: a batch, and what callers knew up to it.
+#[derive(Debug, Clone, Default)]
+struct Anchor {
+    batch: u64,
+    operations: BTreeSet<OperationId>,
+    versions: BTreeSet<(ChannelId, Version)>,
+}
+
 struct World {
     mode: Mode,
     rng: Rng,
@@ -54,8 +62,7 @@ struct World {
     co_signed: BTreeMap<(ChannelId, Version), State>,
     known_used: BTreeMap<ChannelId, Version>,
     fenced: bool,
-    /// Newest batch that was anchored: a mark outside both databases.
-    anchored: u64,
+    anchor: Anchor,
     next: u64,
 }
 
@@ -96,7 +103,7 @@ impl World {
             co_signed: BTreeMap::new(),
             known_used: BTreeMap::new(),
             fenced: false,
-            anchored: 0,
+            anchor: Anchor::default(),
             next: 0,
         }
     }
@@ -109,13 +116,59 @@ impl World {
             12 => self.ambiguous(),
             13 => self.burn_one(),
             14..=16 => self.hand_over(),
-            17 => self.anchored = self.hub.journal.keys().next_back().copied().unwrap_or(0),
+            17 => self.drop_anchor(),
             18 => {
                 self.db_backup = Some(self.db.clone());
                 self.hub_backup = Some(self.hub.clone());
             }
             _ => self.disaster(),
         }
+    }
+
+    /// The highest committed batch below which no batch is without a fate: what commits later is
+    /// above it, so a database that holds it committed holds all that was committed up to it.
+    fn low_water(&self) -> u64 {
+        let mut mark = 0;
+        for batch in self.hub.journal.keys() {
+            match self.db.fates.get(batch) {
+                Some(true) => mark = *batch,
+                Some(false) => {}
+                None => break,
+            }
+        }
+        mark
+    }
+
+    fn newest_committed(&self) -> u64 {
+        let committed = self.db.fates.iter().filter(|(_, committed)| **committed);
+        committed.map(|(batch, _)| *batch).next_back().unwrap_or(0)
+    }
+
+    fn mark(&self) -> u64 {
+        match self.mode {
+            Mode::BothRestoredNewest => self.newest_committed(),
+            _ => self.low_water(),
+        }
+    }
+
+    fn drop_anchor(&mut self) {
+        let batch = self.mark();
+        if batch <= self.anchor.batch {
+            return;
+        }
+        let fates = &self.db.fates;
+        let below = self.hub.journal.range(..=batch);
+        let committed: Vec<_> = below
+            .filter(|(batch, _)| fates.get(batch) == Some(&true))
+            .map(|(_, entry)| entry)
+            .collect();
+        let operations = committed.iter().flat_map(|entry| &entry.operations);
+        let states = committed.iter().flat_map(|entry| &entry.states);
+        self.anchor = Anchor {
+            batch,
+            operations: operations.map(|operation| operation.id).collect(),
+            versions: states.map(|s| (s.channel_id, s.version)).collect(),
+        };
     }
 
     /// A replica begins a transaction on channels whose rows nobody has locked.
@@ -384,7 +437,9 @@ impl World {
             Mode::LossyAtCommit | Mode::LossyAfterHub | Mode::RestoredNoFence => {
                 self.lose_account()
             }
-            Mode::BothRestored | Mode::BothRestoredAnchor => self.lose_both(),
+            Mode::BothRestored | Mode::BothRestoredAnchor | Mode::BothRestoredNewest => {
+                self.lose_both()
+            }
             Mode::HubNoGuard | Mode::HubJump => self.lose_hub(),
             _ => {}
         }
@@ -428,7 +483,7 @@ impl World {
             }
         }
         let newest = self.hub.journal.keys().next_back().copied().unwrap_or(0);
-        self.fenced = self.anchored > newest;
+        self.fenced = self.anchor.batch > newest;
         if !self.fenced {
             self.found.saw("fence lifted");
         }
@@ -442,11 +497,34 @@ impl World {
         self.hub = hub;
         self.flights.clear();
         self.found.saw("both restored");
-        let newest = self.hub.journal.keys().next_back().copied().unwrap_or(0);
-        if self.mode == Mode::BothRestoredAnchor && self.anchored > newest {
+        if self.mode == Mode::BothRestored {
+            return;
+        }
+        if self.anchor.batch > self.mark() {
             self.fenced = true;
             self.found.saw("fence kept by the anchor");
+            return;
         }
+        self.found.saw("fence lifted");
+        self.forget_what_nothing_shows();
+    }
+
+    /// What came after the newest anchor and after the backup is gone, and nothing outside shows
+    /// it: the anchor answers for what it covers.
+    fn forget_what_nothing_shows(&mut self) {
+        let (db, anchor, journal) = (&self.db, &self.anchor, &self.hub.journal);
+        let states = journal.values().flat_map(|entry| &entry.states);
+        let mut shown: BTreeSet<_> = states.map(|s| (s.channel_id, s.version)).collect();
+        shown.extend(&anchor.versions);
+        self.contents.retain(|version, _| shown.contains(version));
+        self.co_signed.retain(|(channel, version), _| {
+            let held = db.heads.get(channel).map_or(0, |head| head.version);
+            *version <= held || anchor.versions.contains(&(*channel, *version))
+        });
+        let kept = |id: &OperationId| db.operations.contains(id) || anchor.operations.contains(id);
+        self.acknowledged.retain(kept);
+        self.sealed
+            .retain(|batch| db.fates.get(batch) == Some(&true));
     }
 
     fn lose_hub(&mut self) {
