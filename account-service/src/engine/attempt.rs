@@ -14,7 +14,7 @@ use super::write::{self, Write};
 use super::{answer, closing, limits, refusals};
 use crate::store::{self, heads::Head};
 use hub_client::{
-    BatchRequest, Fate, HubError, HubRefusal, ISSUE_LIMIT, ISSUE_PER_ORDER, Proposal, SignedBatch,
+    BatchMark, BatchRequest, Fate, HubError, HubRefusal, ISSUE_LIMIT, ISSUE_PER_ORDER, Proposal, SignedBatch,
 };
 use hub_core::merkle::Tree;
 use hub_core::{ChannelId, State, StateBatch, Typed, Version, signature};
@@ -329,7 +329,7 @@ async fn co_sign(
         }
     };
     lane.set_headroom(signed.headroom);
-    lane.raise_low_water(signed.low_water);
+    lane.raise_low_water(request.session, signed.low_water);
     seal(lane, tx, prepared, signed).await
 }
 
@@ -405,6 +405,10 @@ async fn seal(
     lane.metrics
         .commit_seconds
         .observe(started.elapsed().as_secs_f64());
+    lane.note_committed(BatchMark {
+        batch_id: signed.batch_id,
+        root: signed.root,
+    });
     let states = u64::try_from(prepared.states.len()).unwrap_or(u64::MAX);
     lane.metrics.states_signed.inc_by(states);
     lane.add_fates([Fate::Committed {

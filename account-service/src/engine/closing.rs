@@ -140,9 +140,12 @@ pub(super) fn next_null(known: &Known, account: &Account, ended: &Ended) -> Resu
     let waits = head.status == ChannelStatus::Closing
         && state.epoch == ended.epoch
         && state.user_balance.checked_add(state.user_locked) == Some(ended.balance);
-    let epoch = state.epoch.checked_add(1).filter(|_| waits);
-    let epoch = epoch.ok_or_else(refusals::not_refundable)?;
-    Ok(State::null(account.channel, epoch, account.params.capacity))
+    if waits && ended.next > state.epoch {
+        let capacity = account.params.capacity;
+        Ok(State::null(account.channel, ended.next, capacity))
+    } else {
+        Err(refusals::not_refundable())
+    }
 }
 
 /// Whether a state begins the epoch after the head's.

@@ -112,18 +112,41 @@ pub(crate) async fn hello(lane: &Lane) -> Result<(), FateError> {
         let first = greet(lane).await?;
         let second = greet(lane).await?;
         if first.session == second.session {
-            lane.raise_low_water(second.low_water);
             check_not_behind(lane, second.newest.batch_id).await?;
             lane.set_caps(second.caps);
             lane.set_import_above(second.import_above);
             if second.session != lane.session() {
                 read_terms(lane).await?;
             }
-            lane.set_session(second.session);
+            lane.begin_session(second.session, second.low_water);
             return Ok(());
         }
     }
     Err(FateError::Restless)
+}
+
+/// Whether this still is the database that this process knows, also when nobody moves money: after
+/// a failover it may lack what was acknowledged. Where the hub was set back with it, only this
+/// process knows.
+async fn check_database(lane: &Lane) -> Result<(), FateError> {
+    if let Some(mark) = lane.committed_mark() {
+        let root = batches::root(&lane.pool, lane.terms.hub_id, mark.batch_id).await?;
+        if root != Some(mark.root) {
+            let why = format!(
+                "batch {} was committed and answered by this process, and is not in this database \
+                 any more: it was set back; restore a newer backup, or import the states",
+                mark.batch_id
+            );
+            fence(lane, why).await;
+        }
+    }
+    let incarnation = batches::incarnation(&lane.pool).await?;
+    if incarnation != lane.incarnation() {
+        tracing::info!(?incarnation, "comparing this database with the hub");
+        hello(lane).await?;
+        lane.set_incarnation(incarnation);
+    }
+    Ok(())
 }
 
 /// What channels are opened with may change whenever the hub restarts.
@@ -263,7 +286,7 @@ async fn flush(lane: &Lane) -> Result<(), FateError> {
         };
         let marks = lane.client.fates(&request).await?;
         lane.set_headroom(marks.headroom);
-        lane.raise_low_water(marks.low_water);
+        lane.raise_low_water(marks.session, marks.low_water);
         handed(lane, &fates);
     }
     let done = lane.take_handed();
@@ -280,6 +303,7 @@ async fn scan(
     unresolved: &mut HashMap<u64, (Instant, Hash32)>,
 ) -> Result<(), FateError> {
     read_fence(lane).await?;
+    check_database(lane).await?;
     let marks = lane
         .client
         .fates(&FatesRequest { fates: Vec::new() })

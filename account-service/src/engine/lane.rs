@@ -7,7 +7,7 @@ use super::limits;
 use super::metrics::EngineMetrics;
 use super::types::{Outcome, RetryReason};
 use crate::store::heads::Head;
-use hub_client::{Fate, HubClient, IssueCaps, Terms};
+use hub_client::{BatchMark, Fate, HubClient, IssueCaps, Terms};
 use hub_core::{Amount, ChannelId, Version};
 use signer::Signer;
 use sqlx::PgPool;
@@ -50,6 +50,8 @@ struct Shared {
     fates: BTreeMap<u64, Fate>,
     handed: Vec<u64>,
     low_water: u64,
+    committed: Option<BatchMark>,
+    incarnation: Option<String>,
     fence: Option<Fence>,
 }
 
@@ -102,8 +104,38 @@ impl Lane {
         self.shared().session
     }
 
-    pub fn set_session(&self, session: Uuid) {
-        self.shared().session = session;
+    /// Begins to work with a session of the hub. In another one its database may be an older one,
+    /// and the mark is wherever that is.
+    pub fn begin_session(&self, session: Uuid, low_water: u64) {
+        let mut shared = self.shared();
+        if shared.session != session {
+            shared.session = session;
+            shared.low_water = low_water;
+        }
+        shared.low_water = shared.low_water.max(low_water);
+    }
+
+    /// The newest batch that was committed by this process since a fence was lifted.
+    pub fn committed_mark(&self) -> Option<BatchMark> {
+        self.shared().committed
+    }
+
+    /// Remembers a batch whose commit was confirmed.
+    pub fn note_committed(&self, mark: BatchMark) {
+        let mut shared = self.shared();
+        let newest = shared.committed.map_or(0, |newest| newest.batch_id);
+        if mark.batch_id > newest {
+            shared.committed = Some(mark);
+        }
+    }
+
+    /// Which database was compared with the hub last.
+    pub fn incarnation(&self) -> Option<String> {
+        self.shared().incarnation.clone()
+    }
+
+    pub fn set_incarnation(&self, incarnation: Option<String>) {
+        self.shared().incarnation = incarnation;
     }
 
     pub fn headroom(&self) -> Option<Amount> {
@@ -178,9 +210,12 @@ impl Lane {
         self.shared().low_water
     }
 
-    pub fn raise_low_water(&self, low_water: u64) {
+    /// Takes in the mark of an answer; one of an earlier session says nothing of this one.
+    pub fn raise_low_water(&self, session: Uuid, low_water: u64) {
         let mut shared = self.shared();
-        shared.low_water = shared.low_water.max(low_water);
+        if shared.session == session {
+            shared.low_water = shared.low_water.max(low_water);
+        }
     }
 
     /// Whether the lane still takes groups or has some under way.
@@ -202,7 +237,10 @@ impl Lane {
 
     /// Goes on after an operator lifted the fence.
     pub fn lower_fence(&self) {
-        if self.shared().fence.take().is_some() {
+        let mut shared = self.shared();
+        if shared.fence.take().is_some() {
+            // The operator has dealt with what was lost.
+            shared.committed = None;
             tracing::warn!(hub = %self.terms.hub_id, "restore fence lifted by an operator");
             self.metrics.fenced.dec();
         }

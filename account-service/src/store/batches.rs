@@ -154,6 +154,35 @@ pub async fn newest(pool: &PgPool, hub_id: Uuid) -> sqlx::Result<(u64, Hash32)> 
     })
 }
 
+/// Root of a batch that has a fate here.
+pub async fn root(pool: &PgPool, hub_id: Uuid, batch_id: u64) -> sqlx::Result<Option<Hash32>> {
+    let root: Option<Option<PgHash>> =
+        sqlx::query_scalar("SELECT root FROM account.batches WHERE hub_id = $1 AND batch_id = $2")
+            .bind(hub_id)
+            .bind(batch_id.cast_signed())
+            .fetch_optional(pool)
+            .await?;
+    Ok(root.flatten().map(|root| root.0))
+}
+
+/// Which incarnation of the database this is: its system and its timeline, which changes when a
+/// standby is promoted or a backup restored. None where the engine has no such thing.
+pub async fn incarnation(pool: &PgPool) -> sqlx::Result<Option<String>> {
+    let read = sqlx::query_scalar(
+        "SELECT system_identifier || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+         FROM pg_control_system()",
+    );
+    match read.fetch_one(pool).await {
+        Ok(incarnation) => Ok(Some(incarnation)),
+        // Other engines refuse the functions.
+        Err(sqlx::Error::Database(error)) => {
+            tracing::debug!(%error, "no incarnation");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn fate_of(row: &sqlx::postgres::PgRow) -> sqlx::Result<(u64, StoredFate)> {
     let id: i64 = row.try_get("batch_id")?;
     let signature: Option<PgSignature> = row.try_get("user_signature")?;

@@ -4,6 +4,7 @@ use super::heads::{ChannelStatus, Head};
 use hub_core::{Amount, ChannelId, Hash32, State};
 use runtime::pg::{PgAmount, PgChannelId, PgHash};
 use sqlx::{PgConnection, PgPool};
+use std::cmp::Ordering::{self, Equal, Greater};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,28 +19,32 @@ pub struct Seen {
     pub tx_hash: Hash32,
 }
 
-/// Locks the head of a channel in an epoch; `false` when the channel is none of ours, or in
-/// another epoch. Heads are locked before everything else, as the engine does.
-async fn lock(connection: &mut PgConnection, channel: ChannelId, epoch: u32) -> sqlx::Result<bool> {
-    let row: Option<i32> = sqlx::query_scalar(
-        "SELECT 1 FROM account.heads WHERE channel_id = $1 AND epoch = $2 FOR UPDATE",
-    )
-    .bind(PgChannelId(channel))
-    .bind(epoch.cast_signed())
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.is_some())
+/// Locks the head of a channel, and says where an epoch lies beside its own; nothing when the
+/// channel is none of ours. Heads are locked before everything else, as the engine does.
+async fn lock(
+    connection: &mut PgConnection,
+    channel: ChannelId,
+    epoch: u32,
+) -> sqlx::Result<Option<Ordering>> {
+    let head: Option<i32> =
+        sqlx::query_scalar("SELECT epoch FROM account.heads WHERE channel_id = $1 FOR UPDATE")
+            .bind(PgChannelId(channel))
+            .fetch_optional(connection)
+            .await?;
+    Ok(head.map(|head| epoch.cmp(&head.cast_unsigned())))
 }
 
-/// Notes a close that was seen: from now on nothing is signed in the channel.
+/// Notes a close that was seen: from now on nothing is signed in the channel. A close of a later
+/// epoch than the head's is kept until that begins.
 pub async fn seen(
     connection: &mut PgConnection,
     close: &Seen,
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
-    if !lock(connection, close.channel, close.epoch).await? {
+    let Some(place @ (Equal | Greater)) = lock(connection, close.channel, close.epoch).await?
+    else {
         return Ok(());
-    }
+    };
     let known = sqlx::query(
         "UPDATE account.closings SET status = 3, tx_hash = $3, updated_at = $4
          WHERE channel_id = $1 AND epoch = $2 AND status IN (1, 2, 3)",
@@ -53,8 +58,15 @@ pub async fn seen(
     if known.rows_affected() == 0 {
         insert(connection, close, 3, None, now).await?;
     }
+    if place == Equal {
+        set_closing(connection, close.channel).await?;
+    }
+    Ok(())
+}
+
+async fn set_closing(connection: &mut PgConnection, channel: ChannelId) -> sqlx::Result<()> {
     sqlx::query("UPDATE account.heads SET status = 4 WHERE channel_id = $1")
-        .bind(PgChannelId(close.channel))
+        .bind(PgChannelId(channel))
         .execute(connection)
         .await
         .map(drop)
@@ -92,9 +104,10 @@ pub async fn orphaned(
     close: &Seen,
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
-    if !lock(connection, close.channel, close.epoch).await? {
+    let Some(place @ (Equal | Greater)) = lock(connection, close.channel, close.epoch).await?
+    else {
         return Ok(());
-    }
+    };
     sqlx::query(
         "UPDATE account.closings
          SET status = CASE WHEN state_hash IS NULL THEN 5 ELSE 2 END, tx_hash = NULL, updated_at = $4
@@ -106,7 +119,10 @@ pub async fn orphaned(
     .bind(now)
     .execute(&mut *connection)
     .await?;
-    set_free(connection, close.channel).await
+    if place == Equal {
+        set_free(connection, close.channel).await?;
+    }
+    Ok(())
 }
 
 /// A locked channel without a close goes back to what its account says.
@@ -125,17 +141,19 @@ async fn set_free(connection: &mut PgConnection, channel: ChannelId) -> sqlx::Re
     .map(drop)
 }
 
-/// Notes a settlement that is final. What was on its way between balance and chain has been
-/// settled with it: orders that were not paid, and deposits that were in no balance.
+/// Notes a settlement that is final, of the head's epoch or of a later one. What was on its way
+/// between balance and chain has been settled with it: orders that were not paid, and deposits
+/// that were in no balance.
 pub async fn settled(
     connection: &mut PgConnection,
     close: &Seen,
     paid: Amount,
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
-    if !lock(connection, close.channel, close.epoch).await? {
+    let Some(place @ (Equal | Greater)) = lock(connection, close.channel, close.epoch).await?
+    else {
         return Ok(());
-    }
+    };
     let known = sqlx::query(
         "UPDATE account.closings SET status = 4, tx_hash = $3, paid = $4, updated_at = $5
          WHERE channel_id = $1 AND epoch = $2 AND status IN (1, 2, 3)",
@@ -150,10 +168,9 @@ pub async fn settled(
     if known.rows_affected() == 0 {
         insert(connection, close, 4, Some(paid), now).await?;
     }
-    sqlx::query("UPDATE account.heads SET status = 4 WHERE channel_id = $1")
-        .bind(PgChannelId(close.channel))
-        .execute(&mut *connection)
-        .await?;
+    if place == Equal {
+        set_closing(connection, close.channel).await?;
+    }
     sqlx::query(
         "UPDATE account.withdrawals
          SET status = 6, failure = 'settled', updated_at = $3, version = version + 1
@@ -185,17 +202,25 @@ pub struct Ended {
     pub account: Uuid,
     /// The epoch that ended.
     pub epoch: u32,
+    /// The one to begin: behind the last that is settled.
+    pub next: u32,
     /// What the account had in it, in minor units.
     pub balance: Amount,
 }
 
-/// Settled epochs of a hub whose successors have not begun, oldest first.
+/// Settled epochs of a hub whose successors have not begun, oldest first; without those of
+/// channels that are being closed again already.
 pub async fn ended(pool: &PgPool, hub_id: Uuid, limit: i64) -> sqlx::Result<Vec<Ended>> {
-    let rows: Vec<(Uuid, Uuid, i32, PgAmount)> = sqlx::query_as(
-        "SELECT c.id, c.account_id, c.epoch, h.user_balance + h.user_locked
+    let rows: Vec<(Uuid, Uuid, i32, i32, PgAmount)> = sqlx::query_as(
+        "SELECT c.id, c.account_id, c.epoch,
+            (SELECT max(l.epoch) + 1 FROM account.closings l
+             WHERE l.channel_id = c.channel_id AND l.status = 4),
+            h.user_balance + h.user_locked
          FROM account.closings c
          JOIN account.heads h ON h.channel_id = c.channel_id AND h.epoch = c.epoch
-         WHERE c.hub_id = $1 AND c.status = 4 AND c.operation_id IS NULL
+         WHERE c.hub_id = $1 AND c.status = 4 AND c.operation_id IS NULL AND NOT EXISTS (
+            SELECT 1 FROM account.closings l
+            WHERE l.channel_id = c.channel_id AND l.epoch > c.epoch AND l.status = 3)
          ORDER BY c.id LIMIT $2",
     )
     .bind(hub_id)
@@ -204,10 +229,11 @@ pub async fn ended(pool: &PgPool, hub_id: Uuid, limit: i64) -> sqlx::Result<Vec<
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(closing, account, epoch, balance)| Ended {
+        .map(|(closing, account, epoch, next, balance)| Ended {
             closing,
             account,
             epoch: epoch.cast_unsigned(),
+            next: next.cast_unsigned(),
             balance: balance.0,
         })
         .collect())
@@ -270,9 +296,36 @@ pub async fn reopen(
     )
     .bind(step.closing)
     .bind(step.operation)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    pass_over(connection, step).await?;
     Ok(heads.rows_affected() + closings.rows_affected())
+}
+
+/// Epochs between the two were opened and settled by others: nothing was ever posted in them. The
+/// new one may be closed already; what was noted before the head was locked here says so.
+async fn pass_over(connection: &mut PgConnection, step: &Reopening) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE account.closings SET operation_id = $4
+         WHERE channel_id = $1 AND epoch > $2 AND epoch < $3 AND status = 4
+           AND operation_id IS NULL",
+    )
+    .bind(PgChannelId(step.to.channel_id))
+    .bind(step.from.state.epoch.cast_signed())
+    .bind(step.to.epoch.cast_signed())
+    .bind(step.operation)
+    .execute(&mut *connection)
+    .await?;
+    // A statement of its own: it sees what was committed while the head was waited for.
+    sqlx::query(
+        "UPDATE account.heads h SET status = 4
+         WHERE h.channel_id = $1 AND EXISTS (SELECT 1 FROM account.closings c
+            WHERE c.channel_id = h.channel_id AND c.epoch = h.epoch AND c.status IN (3, 4))",
+    )
+    .bind(PgChannelId(step.to.channel_id))
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// What came of an order to close.
@@ -436,7 +489,7 @@ pub async fn lapse(
     epoch: u32,
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
-    if !lock(connection, channel, epoch).await? {
+    if lock(connection, channel, epoch).await? != Some(Equal) {
         return Ok(());
     }
     sqlx::query(

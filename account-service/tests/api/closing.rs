@@ -252,3 +252,54 @@ async fn both_sides_show_the_tower_the_same_batches_and_only_to_a_key_for_it() {
         serde_json::from_value(shown(&server, channel).await["domain"].clone()).unwrap();
     assert_eq!(params.params[0].channel_id(&domain), channel);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_of_the_next_epoch_is_kept_until_that_begins_and_a_settled_one_is_passed_over() {
+    let (server, hub) = Server::with_hub(|_| {}).await;
+    let twice = server.account(&server.admin, "1000").await;
+    let once = server.account(&server.admin, "1000").await;
+    let other = server.account(&server.admin, "1000").await;
+    let tell = async |event: Event| {
+        tell_us(&server, event.clone()).await;
+        tell_hub(&hub, event).await;
+    };
+    let mut ends = Vec::new();
+    for account in [&twice, &once] {
+        let channel = channel(&server, account).await;
+        let first = newest(&server, channel).await.state_typed_data.message;
+        let capacity = first.total().unwrap();
+        let next = State::null(channel, first.epoch + 1, capacity);
+        // The customer is back before the settlement is final.
+        tell(closed(first, Certainty::Seen)).await;
+        tell(closed(next, Certainty::Seen)).await;
+        ends.push((channel, first, next));
+    }
+    let [
+        (twice_channel, first, next),
+        (once_channel, other_first, gone),
+    ] = ends[..]
+    else {
+        panic!("two channels");
+    };
+    tell(settled(&first)).await;
+    tell(settled(&other_first)).await;
+    // Several rounds later it still has not begun what is closed already.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for (account, channel) in [(&twice, twice_channel), (&once, once_channel)] {
+        assert_eq!(shown(&server, channel).await["status"], "closing");
+        pay(&server, &other, account)
+            .await
+            .is(423, "CHANNEL_DISPUTED");
+    }
+    tell(settled(&next)).await;
+    tell(closed(gone, Certainty::Orphaned)).await;
+    until(&server, twice_channel, "epoch", json!(2)).await;
+    until(&server, once_channel, "epoch", json!(1)).await;
+    for (account, channel) in [(&twice, twice_channel), (&once, once_channel)] {
+        until(&server, channel, "status", json!("open")).await;
+        assert_eq!(server.available(account).await, "0");
+        pay(&server, &other, account).await.ok(201);
+        pay(&server, account, &other).await.ok(201);
+    }
+    server.stop().await;
+}

@@ -21,4 +21,5 @@ mod replicas;
 mod rows;
 mod seed;
 mod semantics;
+mod setback;
 mod transport;
