@@ -1,5 +1,5 @@
 // Plants each bug of test/mutants.json in a copy of the project and sees to it that the check that is there for it fails:
-// the test named, for the reason named.
+// `found_by` names the file, the test, and, where one test makes many checks, the words of the one.
 "use strict";
 const fs = require("fs");
 const os = require("os");
@@ -34,7 +34,7 @@ function failuresOf(file, test) {
 }
 
 let escaped = 0;
-for (const { bug, file, from, to, found_by: [tests, test, says] } of mutants) {
+for (const { bug, file, from, to, found_by: [tests, test, says = ""] } of mutants) {
   const target = path.join(copy, file);
   const sound = fs.readFileSync(target, "utf8");
   if (sound.split(from).length !== 2) throw new Error(`${bug}: ${file} does not hold its line exactly once`);

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {
     ChannelParams,
     Closer,
+    CoSigned,
     CoopSettlement,
     Credit,
     Dispute,
@@ -212,14 +213,26 @@ contract Handler is Model {
         State memory newest = _newest(account);
         if (account.closer == Closer.None || block.timestamp > account.deadline) return;
         if (account.asleep || account.dispute.version >= newest.version) return;
-        bool revoked = _isParty(account) && newest.ackVersion > account.dispute.closedVersion;
-        if (account.postedIndex + 2 >= account.count) {
-            _hold(3, !revoked, "an honest post is never punished");
-        } else if (_isParty(account)) {
-            _hold(3, revoked, "a revoked post always is");
+        bool before = account.dispute.penalized;
+        bool punished = _challengedAndPunished(account, newest) || before;
+        if (account.postedIndex + 2 >= account.count) _hold(3, !punished, "an honest post is never punished");
+        else if (_isParty(account)) _hold(3, punished, "a revoked post always is");
+        else _hold(3, !punished, "an exit is never punished");
+    }
+
+    /// What the contract makes of the answer, by the hash it keeps: the newest state, with a penalty or without.
+    function _challengedAndPunished(Account storage account, State memory newest) private returns (bool punished) {
+        Dispute memory next = account.dispute;
+        CoSigned memory posted = _coSigned(account.params, newest);
+        vm.prank(stranger);
+        channels.challenge(account.params, next, posted);
+        (next.stateHash, next.version) = (Types.hash(newest), newest.version);
+        bytes32 kept = channels.channelOf(account.id).disputeHash;
+        if (kept != Types.hash(next)) {
+            (next.penalized, next.bountyTo, punished) = (true, stranger, true);
+            vm.assertEq(kept, Types.hash(next), "the newest state is kept");
         }
-        account.dispute =
-            _challenge(stranger, account.params, account.dispute, newest, revoked && !account.dispute.penalized);
+        account.dispute = next;
     }
 
     function accuse(uint256 seed, bool byRevoke) external counted("accuse") {
