@@ -170,6 +170,21 @@ fn no_move_makes_the_guarded_side_forfeit_and_the_contract_takes_every_one() {
 }
 
 #[test]
+fn answering_without_looking_whose_close_it_is_would_make_the_own_side_forfeit() {
+    let mut forfeited = 0;
+    for seed in SEEDS {
+        let mut case = Case::new(seed);
+        let before = case.dispute().penalized;
+        case.answer(Guard::Both, seed);
+        forfeited += u32::from(before != case.dispute().penalized);
+    }
+    assert!(
+        forfeited > 100,
+        "what the guard prevents occurs: {forfeited}"
+    );
+}
+
+#[test]
 fn a_close_of_the_other_side_ends_with_the_held_state_and_every_cheater_punished() {
     let (mut replaced, mut punished) = (0, 0);
     for seed in SEEDS {
