@@ -167,6 +167,13 @@ impl Stack {
     }
 }
 
+impl From<Ports> for Endpoints {
+    /// Where servers on these ports would answer.
+    fn from(ports: Ports) -> Self {
+        Self { ports }
+    }
+}
+
 impl Endpoints {
     /// The numbers behind the addresses.
     pub fn ports(&self) -> &Ports {

@@ -7,6 +7,8 @@ use std::{
 use stack::{Port, is_free, tools};
 
 const SETUP: &str = "deploy/setup";
+/// Python's installer is a module of it.
+const PIP: &[&str] = &["-m", "pip", "--version"];
 
 struct Tool {
     name: &'static str,
@@ -117,6 +119,13 @@ fn tools() -> Vec<Tool> {
             found: solc_version.map(|_| solc),
             get: SETUP,
         },
+        path("python3", &["--version"], SETUP),
+        asked(
+            "pip",
+            tools::in_path("python3").filter(|python| ask(python, PIP).is_some()),
+            PIP,
+            SETUP,
+        ),
         plain("setpriv", "apt-get install util-linux"),
         plain("setsid", "apt-get install util-linux"),
         plain("flock", "apt-get install util-linux"),

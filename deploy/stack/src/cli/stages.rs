@@ -287,6 +287,7 @@ pub async fn run(step: Step, known: &mut Values) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn shell(script: &str) -> Step {
         let args = vec!["-c".into(), script.into()];
@@ -332,5 +333,72 @@ mod tests {
             text.contains("no-such-program") && text.contains("make up"),
             "{text}"
         );
+    }
+
+    /// The settings that a program reads, by its own account.
+    fn read_by(words: &[&str]) -> BTreeSet<String> {
+        // Tests lie one folder deeper than the programs.
+        let test = std::env::current_exe().unwrap();
+        let path = test.parent().unwrap().parent().unwrap().join(words[0]);
+        let mut help = std::process::Command::new(&path);
+        let help = help.args(&words[1..]).arg("--help").output();
+        let help = help.unwrap_or_else(|e| panic!("{}: {e}; run cargo build", path.display()));
+        let help = String::from_utf8(help.stdout).unwrap();
+        let name = |text: &str| text.split(['=', ']']).next().unwrap().to_owned();
+        let names: BTreeSet<_> = help.split("[env: ").skip(1).map(name).collect();
+        assert!(names.len() > 5, "{help}");
+        names
+    }
+
+    /// What compose.yaml sets for a service, and what its setup finds out for it.
+    fn set_by_compose(name: &str) -> (Vec<String>, BTreeSet<String>) {
+        let root = stack::tools::workspace_root();
+        let text = std::fs::read_to_string(root.join("deploy/compose.yaml")).unwrap();
+        let mut file: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+        file.apply_merge().unwrap();
+        let service = &file["services"][name];
+        let text = |value: &serde_yaml_ng::Value| value.as_str().unwrap().to_owned();
+        let words = service["command"].as_sequence().unwrap().iter().map(text);
+        let environment = service["environment"].as_mapping().unwrap();
+        let mut names: BTreeSet<_> = environment.keys().map(text).collect();
+        assert!(names.remove("SETUP_FILE"), "{name}");
+        names.extend(["TOKEN_ADDRESS", "CHANNELS_ADDRESS", "DEPLOY_BLOCK"].map(str::to_owned));
+        if name.starts_with("hub") {
+            names.extend(["HUB_ADDRESS", "CUSTODY_SIGNER"].map(str::to_owned));
+        }
+        (words.collect(), names)
+    }
+
+    #[test]
+    fn compose_and_this_stack_set_the_same_of_what_each_service_reads() {
+        let local = Local::new(Some("/nowhere".into()));
+        let at = Endpoints::from(stack::Ports::default());
+        for service in services(&local, &at, &Values::default()) {
+            let (words, compose) = set_by_compose(&service.name);
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            let read = read_by(&words);
+            let mut here: BTreeSet<_> = service.env.into_iter().map(|(name, _)| name).collect();
+            if service.args.iter().any(|arg| arg.starts_with("--hub=")) {
+                here.insert("HUBS".to_owned());
+            }
+            // Some are found out for all services, whether they read them or not.
+            let found_out = [
+                "CHAIN_RPC",
+                "TOKEN_ADDRESS",
+                "CHANNELS_ADDRESS",
+                "DEPLOY_BLOCK",
+            ];
+            for names in [&here, &compose] {
+                let unread: Vec<_> = names
+                    .difference(&read)
+                    .filter(|name| !found_out.contains(&name.as_str()))
+                    .collect();
+                assert!(unread.is_empty(), "{} reads no {unread:?}", service.name);
+            }
+            let of = |names: &BTreeSet<String>| -> BTreeSet<_> {
+                names.intersection(&read).cloned().collect()
+            };
+            assert_eq!(of(&here), of(&compose), "{}", service.name);
+        }
     }
 }

@@ -268,6 +268,66 @@ fn doctor_names_what_is_missing_and_the_command_that_gets_it() {
     );
 }
 
+/// What the setup may install, and under which name the doctor looks for it.
+const INSTALLED: [(&str, &str); 11] = [
+    ("postgresql", "postgres"),
+    ("redis-server", "redis"),
+    ("rabbitmq-server", "rabbitmq"),
+    ("util-linux", "setpriv"),
+    ("util-linux", "setsid"),
+    ("util-linux", "flock"),
+    ("gcc", "cc"),
+    ("python3", "python3"),
+    ("python3-pip", "pip"),
+    // With the compiler, and with whatever fetched this checkout.
+    ("libc6-dev", "cc"),
+    ("ca-certificates", "cargo"),
+];
+
+#[test]
+fn doctor_looks_for_everything_that_setup_installs() {
+    let setup = tools::workspace_root().join("deploy/setup");
+    let setup = fs::read_to_string(setup).unwrap();
+    let (_, rest) = setup.split_once("missing_packages() {").unwrap();
+    let (packages, _) = rest.split_once("\n}").unwrap();
+    let packages = packages.split("echo ").skip(1);
+    let packages = packages.flat_map(|text| text.lines().next().unwrap().split_whitespace());
+    let home = TempDir::new().unwrap();
+    let output = Cli::new(home.path()).run(&["doctor"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for package in packages {
+        let mut names = INSTALLED
+            .iter()
+            .filter(|(known, _)| *known == package)
+            .peekable();
+        assert!(
+            names.peek().is_some(),
+            "what does the doctor say of {package}?"
+        );
+        for (_, name) in names {
+            let mut lines = text.lines().map(|line| line.split_whitespace().nth(1));
+            assert!(lines.any(|found| found == Some(*name)), "{name} in {text}");
+        }
+    }
+}
+
+#[test]
+fn make_alone_lists_every_target() {
+    let root = tools::workspace_root();
+    let makefile = fs::read_to_string(root.join("Makefile")).unwrap();
+    let phony = makefile
+        .lines()
+        .find_map(|line| line.strip_prefix(".PHONY: "));
+    let help = Command::new("make").current_dir(&root).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for target in phony.unwrap().split_whitespace() {
+        let listed = help
+            .lines()
+            .any(|line| line.starts_with(&format!("  make {target} ")) && line.len() > 25);
+        assert!(listed, "{target} in {help}");
+    }
+}
+
 /// Without root the other tests are this one already.
 #[test]
 fn a_plain_user_has_the_same_stack() {
