@@ -4,7 +4,7 @@ use super::accounts::{AccountBody, opened};
 use super::call::Call;
 use super::fields::Fields;
 use super::money::{Intake, Rendered, json, refusal};
-use super::transfer_batches::{MAX_ITEMS, check_same_body};
+use super::transfer_batches::{MAX_ITEMS, take_key};
 use super::views::AccountView;
 use super::{Answer, App, body};
 use crate::engine::{Outcome, Route};
@@ -79,7 +79,7 @@ pub async fn create(mut call: Call) -> Answer {
         let (order, attached) = item.split(&call)?;
         requests.push(intake.request(&call, Some(index), order, attached));
     }
-    check_same_body(&call, &intake, requests.len()).await?;
+    let _running = take_key(&call, &intake).await?;
     match call.app.engine.submit_all(requests, false).await {
         Ok(outcomes) => answer(&call, &intake, outcomes),
         Err(refused) => Err(refusal(*refused.outcome)),

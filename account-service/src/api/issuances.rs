@@ -84,7 +84,7 @@ async fn create(mut call: Call, scope: &str, route: Route) -> Answer {
     };
     let request = intake.request(&call, None, order, attached);
     post(&call, request, async |posted: &Posted| {
-        let view = IssuanceView::of(posted, &call.app.settings.asset);
+        let view = IssuanceView::accepted(posted, &call.app.settings.asset);
         Rendered::new(StatusCode::CREATED, &view)
     })
     .await

@@ -6,7 +6,7 @@ use super::money::{Intake, Rendered, check_asset, json, note, refusal};
 use super::transfers::TransferBody;
 use super::views::TransferView;
 use super::{Answer, body};
-use crate::engine::{Outcome, Request, Route};
+use crate::engine::{InFlight, Outcome, Request, RetryReason, Route};
 use crate::ids::IdKind;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::store::journal::KeyId;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// Most items of one request.
 pub const MAX_ITEMS: usize = 1_000;
-/// Keys that are compared before an independent batch runs; see [`check_same_body`].
+/// Keys of items that are compared before a list runs; see [`take_key`].
 const COMPARED: usize = 16;
 
 /// Transfers to be made.
@@ -109,7 +109,7 @@ pub async fn create(mut call: Call) -> Answer {
     fields.finish()?;
     let mode = batch.mode;
     let requests = requests_of(&call, &intake, batch)?;
-    check_same_body(&call, &intake, requests.len()).await?;
+    let _running = take_key(&call, &intake).await?;
     let outcomes = match call
         .app
         .engine
@@ -136,20 +136,27 @@ fn requests_of(
     Ok(requests)
 }
 
-/// The same key with another body must do nothing, also where the other body is longer. Each
-/// item alone would see that only for its own place; the first items stand for the request.
-pub async fn check_same_body(call: &Call, intake: &Intake, items: usize) -> Result<(), Problem> {
+/// Takes a list's key until the guard is dropped. The same key with another body must do nothing,
+/// also where the other body is longer or shorter. Each item alone would see that only for its own
+/// place; the first items stand for the request, an atomic one's first for all.
+pub async fn take_key<'a>(
+    call: &'a Call,
+    intake: &Intake,
+) -> Result<Option<InFlight<'a>>, Problem> {
     if intake.dry_run {
-        return Ok(());
+        return Ok(None);
     }
-    let keys: Vec<_> = (0..items.min(COMPARED))
-        .map(|at| KeyId::new(intake.caller.owner, intake.route, &intake.item_key(at)))
+    let (owner, route) = (intake.caller.owner, intake.route);
+    let running = call.app.engine.hold(owner, route, &intake.key);
+    let running = running.ok_or_else(|| Problem::from(RetryReason::InFlight))?;
+    let keys: Vec<_> = (0..COMPARED)
+        .map(|at| KeyId::new(owner, route, &intake.item_key(at)))
         .collect();
     let hashes = operations_read::request_hashes(&call.app.pool, &keys).await?;
     if hashes.iter().any(|hash| hash != &intake.request_hash.0) {
         return Err(Problem::new(Code::IdempotencyMismatch));
     }
-    Ok(())
+    Ok(Some(running))
 }
 
 /// What a batch answers that was refused as a whole.

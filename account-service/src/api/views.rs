@@ -3,6 +3,7 @@
 use crate::engine::{Entry, Kind, OperationOutcome, Posted, Refused};
 use crate::ids::IdKind;
 use crate::store::accounts::{Account, Balance};
+use crate::store::journal::WAITED;
 use hub_core::{Address, Amount, ChannelId, Epoch, Hash32, Version};
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
@@ -380,6 +381,22 @@ impl IssuanceView {
             created_at: time_text(posted.created_at),
             batch_id: posted.batch.map(|id| IdKind::Batch.text(id)),
             entries: entries_of(posted),
+        }
+    }
+
+    /// As it was accepted: what a replay shows, whatever came of it since.
+    pub fn accepted(posted: &Posted, asset: &str) -> Self {
+        let now = Self::of(posted, asset);
+        let failed = posted.outcome == OperationOutcome::Failed;
+        if !failed && extra(posted, WAITED).is_none() {
+            return now;
+        }
+        Self {
+            status: outcome_word(OperationOutcome::PendingFunding),
+            failure: None,
+            batch_id: None,
+            entries: Vec::new(),
+            ..now
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Connects the engine to a hub: terms, restart protocol, then the lane and its helpers.
 
+use super::job::Room;
 use super::lane::{self, Lane, LaneParts};
 use super::{Engine, HubEndpoint, LaneHandle, fates, limits, settle};
 use crate::store;
@@ -76,7 +77,8 @@ async fn connect(engine: &Engine, endpoint: &HubEndpoint) -> Result<(), ConnectE
     tokio::spawn(lane::run(lane.clone(), groups));
     tokio::spawn(fates::run(lane.clone()));
     tokio::spawn(settle::run(engine.clone(), lane.clone()));
-    let handle = LaneHandle { lane, queue };
+    let room = Room::default();
+    let handle = LaneHandle { lane, queue, room };
     let mut lanes = engine
         .inner
         .lanes

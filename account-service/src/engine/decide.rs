@@ -141,16 +141,8 @@ impl Decider<'_> {
             self.keys.clone(),
         );
         let mut decisions: Vec<_> = Vec::with_capacity(group.jobs.len());
-        // A group that was refused before is refused again by the job that refused it.
-        let replayed = group.jobs.iter().position(|job| {
-            matches!(
-                self.known.keys.get(&job.key).map(|e| &e.result),
-                Some(ExistingResult::Refused(_))
-            )
-        });
-        if let Some(at) = replayed {
-            let answer = self.job(&group.jobs[at]);
-            return alone(group.jobs.len(), at, answer);
+        if let Some(refused) = self.refused_before(group) {
+            return refused;
         }
         for (at, job) in group.jobs.iter().enumerate() {
             let decision = self.job(job);
@@ -163,12 +155,25 @@ impl Decider<'_> {
                 (self.fold, _, self.headroom, self.client_refs, keys) = before;
                 self.operations.truncate(before.1);
                 self.keys = keys;
-                self.keys.insert(job.key);
+                self.keys.extend(group.key());
                 return alone(group.jobs.len(), at, decision);
             }
             decisions.push(decision);
         }
         decisions
+    }
+
+    /// A group that was refused before is refused again, by the job that refused it.
+    fn refused_before(&self, group: &Group) -> Option<Vec<Decision>> {
+        let existing = self.known.keys.get(&group.key()?)?;
+        let at = match existing.result {
+            ExistingResult::Refused(_) => existing.refused_at.unwrap_or(0),
+            ExistingResult::Posted(_) => return None,
+        };
+        // With another body there may be no such job.
+        let at = at.min(group.jobs.len() - 1);
+        let answer = Decision::Answered(replay(&group.jobs[at], existing));
+        Some(alone(group.jobs.len(), at, answer))
     }
 
     fn job(&mut self, job: &Job) -> Decision {

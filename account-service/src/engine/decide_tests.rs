@@ -153,6 +153,7 @@ fn groups(jobs: Vec<Job>, atomic: bool) -> Vec<Group> {
     let group = |jobs| Group {
         jobs,
         atomic,
+        place: None,
         reply: oneshot::channel().0,
     };
     if atomic {
@@ -228,6 +229,7 @@ fn a_key_is_answered_as_before_and_refused_with_another_body() {
     let existing = |request_hash| Existing {
         request_hash,
         result: ExistingResult::Refused(refusal.clone()),
+        refused_at: None,
     };
     known
         .keys
@@ -249,16 +251,24 @@ fn a_refused_atomic_group_is_refused_again_by_the_job_that_refused_it() {
     let jobs = vec![transfer("k#0", 1, 2, 10), transfer("k#1", 1, 2, 95)];
     let mut known = known(&[(1, 100), (2, 0)]);
     let refusal = super::refusals::same_account();
-    known.keys.insert(
-        jobs[1].key,
-        Existing {
-            request_hash: jobs[1].request.request_hash,
-            result: ExistingResult::Refused(refusal),
-        },
-    );
-    let plan = plan(&groups(jobs, true), &known, &Verdicts::default());
-    assert_eq!(codes(&plan), ["dropped", "answered"]);
-    assert!(plan.operations.is_empty());
+    let request_hash = jobs[0].request.request_hash;
+    let refused = |request_hash| Existing {
+        request_hash,
+        result: ExistingResult::Refused(refusal.clone()),
+        refused_at: Some(1),
+    };
+    let mut jobs = jobs;
+    jobs[1].request.request_hash = request_hash;
+    known.keys.insert(jobs[0].key, refused(request_hash));
+    let again = plan(&groups(jobs.clone(), true), &known, &Verdicts::default());
+    assert_eq!(codes(&again), ["dropped", "answered"]);
+    assert!(again.operations.is_empty());
+    // Another body, shorter than the place of the refusal.
+    jobs.pop();
+    jobs[0].request.request_hash = Hash32::ZERO;
+    let other = plan(&groups(jobs, true), &known, &Verdicts::default());
+    assert_eq!(codes(&other), ["mismatch"]);
+    assert!(other.operations.is_empty());
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
     let group = Group {
         jobs: jobs.to_vec(),
         atomic,
+        place: None,
         reply,
     };
     let verdicts = Verdicts {

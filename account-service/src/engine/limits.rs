@@ -21,6 +21,11 @@ pub const WAITING_GROUPS: usize = 2 * BATCH_MAX;
 /// a second of waiting, well inside every caller's time-out.
 pub const QUEUE: usize = 8_192;
 
+/// Operations of one hub that are accepted and not answered; beyond that callers get BACKPRESSURE
+/// as well. As many as single ones find room for in queue, waiting and batches: a list of a
+/// thousand takes as much memory and time as a thousand of them.
+pub const ACCEPTED: usize = QUEUE + WAITING_GROUPS + OVERLAPPING_BATCHES * BATCH_MAX;
+
 /// Heads remembered: about 400 bytes each, so 400 MB at most.
 pub const CACHED_HEADS: usize = 1_000_000;
 

@@ -42,7 +42,7 @@ use crate::store::journal::KeyId;
 use accounts::LookUp;
 use hub_client::{IssueCaps, Terms};
 use hub_core::Address;
-use job::{Group, GroupResult, Job};
+use job::{Group, GroupResult, Job, Room};
 use lane::Lane;
 use signer::Signer;
 use sqlx::PgPool;
@@ -108,6 +108,7 @@ pub struct EngineError(#[from] sqlx::Error);
 struct LaneHandle {
     lane: Arc<Lane>,
     queue: mpsc::Sender<Group>,
+    room: Room,
 }
 
 struct Inner {
@@ -125,8 +126,9 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
-/// Takes a key out of the set of running requests however the request ends.
-struct InFlight<'a> {
+/// A key that is in use as long as this is there: it leaves the set of running requests however
+/// the request ends.
+pub struct InFlight<'a> {
     engine: &'a Engine,
     key: KeyId,
 }
@@ -184,6 +186,18 @@ impl Engine {
         Ok(futures_util::future::join_all(each).await)
     }
 
+    /// Keeps the key of a list in use while its items, each with a key of its own, are posted in
+    /// one batch or in many. `None` when it is in use here.
+    pub fn hold(&self, owner: Uuid, route: Route, key: &str) -> Option<InFlight<'_>> {
+        // Keys of items end in a number, so that none is this one.
+        self.begin(KeyId::new(owner, route, &format!("{key}#")))
+    }
+
+    fn begin(&self, key: KeyId) -> Option<InFlight<'_>> {
+        let new = self.in_flight().insert(key);
+        new.then(|| InFlight { engine: self, key })
+    }
+
     async fn submit_group(&self, requests: Vec<Request>, atomic: bool) -> GroupResult {
         if requests.len() > 1 {
             self.recall(&requests).await;
@@ -196,11 +210,11 @@ impl Engine {
                 request.dry_run,
             );
             if !dry_run {
-                if !self.in_flight().insert(key) {
+                let Some(in_flight) = self.begin(key) else {
                     let outcome = Outcome::Retry(RetryReason::InFlight);
                     return Err(GroupRefused::new(at, outcome));
-                }
-                keys.push(InFlight { engine: self, key });
+                };
+                keys.push(in_flight);
             }
             let job = self.prepare(request).await.map_err(|error| {
                 tracing::error!(%error, "accounts can't be read");
@@ -237,11 +251,15 @@ impl Engine {
         let Some(handle) = lane else {
             return retry(RetryReason::HubUnavailable);
         };
+        let Some(place) = handle.room.enter(jobs.len()) else {
+            return retry(RetryReason::Backpressure);
+        };
         let opened: Vec<_> = jobs.iter().filter_map(Job::opened).collect();
         let (reply, answer) = oneshot::channel();
         let group = Group {
             jobs,
             atomic,
+            place: Some(place),
             reply,
         };
         match handle.queue.try_send(group) {

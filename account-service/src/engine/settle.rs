@@ -40,20 +40,52 @@ pub(super) async fn run(engine: Engine, lane: Arc<Lane>) {
 #[derive(Default)]
 struct Progress {
     funding_asked: Option<Instant>,
+    orders_after: Uuid,
+    issuances_after: Uuid,
     refunds_after: Uuid,
     deposits_after: Uuid,
 }
 
 /// Where the next page begins.
-fn next_page(page: &[(Uuid, Uuid, Amount)]) -> Uuid {
+fn next_page<T>(page: &[T], id: impl Fn(&T) -> Uuid) -> Uuid {
     let full = i64::try_from(page.len()) == Ok(PAGE);
-    page.last()
-        .filter(|_| full)
-        .map(|(id, ..)| *id)
-        .unwrap_or_default()
+    page.last().filter(|_| full).map(id).unwrap_or_default()
 }
 
 async fn round(
+    engine: &Engine,
+    lane: &Arc<Lane>,
+    progress: &mut Progress,
+) -> Result<(), fates::FateError> {
+    let hub_id = lane.terms.hub_id;
+    match sign_orders(engine, lane, progress).await {
+        // The hub has restarted, and no batch has greeted it since.
+        Err(fates::FateError::Hub(HubError::Refused(HubRefusal::Session { .. }))) => {
+            return fates::hello(lane).await;
+        }
+        signed => signed?,
+    }
+    settlement::expire(&lane.pool, hub_id).await?;
+    let after = progress.refunds_after;
+    let page = settlement::refundable(&lane.pool, hub_id, PAGE, after).await?;
+    progress.refunds_after = next_page(&page, |(id, ..)| *id);
+    for (withdrawal, ..) in page {
+        let order = Order::Refund { withdrawal };
+        system(engine, order).await;
+    }
+    let after = progress.deposits_after;
+    let page = settlement::uncredited(&lane.pool, hub_id, PAGE, after).await?;
+    progress.deposits_after = next_page(&page, |(id, ..)| *id);
+    for (deposit, ..) in page {
+        let order = Order::Deposit { deposit };
+        system(engine, order).await;
+    }
+    closing::round(engine, lane).await?;
+    complete_pending(engine, lane, progress).await
+}
+
+/// Signs what can be signed, a page of it. Stops only where the hub has to be greeted first.
+async fn sign_orders(
     engine: &Engine,
     lane: &Arc<Lane>,
     progress: &mut Progress,
@@ -63,36 +95,24 @@ async fn round(
         now: runtime::clock::now().unix_timestamp().cast_unsigned(),
         seconds: engine.inner.config.withdraw_validity_s,
     };
-    for order in settlement::fix_terms(&lane.pool, hub_id, validity, PAGE).await? {
+    settlement::fix_terms(&lane.pool, hub_id, validity, PAGE).await?;
+    let after = progress.orders_after;
+    let page = settlement::signable(&lane.pool, hub_id, PAGE, after).await?;
+    let next = next_page(&page, |order| order.id);
+    for order in page {
         let id = order.id;
         match sign(engine, lane, order).await {
             Ok(()) => {}
-            // The hub has restarted, and no batch has greeted it since.
-            Err(fates::FateError::Hub(HubError::Refused(HubRefusal::Session { .. }))) => {
-                return fates::hello(lane).await;
+            Err(error @ fates::FateError::Hub(HubError::Refused(HubRefusal::Session { .. }))) => {
+                return Err(error);
             }
             Err(error) => {
                 tracing::warn!(%error, withdrawal = %id, "withdrawal not signed yet");
             }
         }
     }
-    settlement::expire(&lane.pool, hub_id).await?;
-    let after = progress.refunds_after;
-    let page = settlement::refundable(&lane.pool, hub_id, PAGE, after).await?;
-    progress.refunds_after = next_page(&page);
-    for (withdrawal, ..) in page {
-        let order = Order::Refund { withdrawal };
-        system(engine, order).await;
-    }
-    let after = progress.deposits_after;
-    let page = settlement::uncredited(&lane.pool, hub_id, PAGE, after).await?;
-    progress.deposits_after = next_page(&page);
-    for (deposit, ..) in page {
-        let order = Order::Deposit { deposit };
-        system(engine, order).await;
-    }
-    closing::round(engine, lane).await?;
-    complete_pending(engine, lane, &mut progress.funding_asked).await
+    progress.orders_after = next;
+    Ok(())
 }
 
 /// Posts an order of the system's own; what is refused now is tried again with the next round.
@@ -143,7 +163,7 @@ async fn sign(engine: &Engine, lane: &Arc<Lane>, order: Signable) -> Result<(), 
         hub: signed.signature,
         user: user_signature,
     };
-    if settlement::submit(&mut tx, order.id, signatures, now).await? == 1 {
+    if settlement::submit(&mut tx, &order, signatures, now).await? == 1 {
         let route = (topology::COMMANDS, topology::COMMANDS);
         settlement::enqueue(
             &mut tx,
@@ -160,15 +180,19 @@ async fn sign(engine: &Engine, lane: &Arc<Lane>, order: Signable) -> Result<(), 
     Ok(())
 }
 
-/// Issuances that waited for funding and fit the headroom now, in order of arrival.
+/// Issuances that waited for funding and fit the headroom now, in order of arrival. The next page
+/// has its turn only when all of this one fit: small ones don't overtake for ever.
 async fn complete_pending(
     engine: &Engine,
     lane: &Arc<Lane>,
-    asked: &mut Option<Instant>,
+    progress: &mut Progress,
 ) -> Result<(), fates::FateError> {
-    let waiting = pending::waiting(&lane.pool, lane.terms.hub_id, PAGE).await?;
+    let after = std::mem::take(&mut progress.issuances_after);
+    let waiting = pending::waiting(&lane.pool, lane.terms.hub_id, PAGE, after).await?;
     fates::refresh_headroom(lane, !waiting.is_empty()).await?;
-    ask_for_funding(engine, lane, &waiting, asked).await?;
+    ask_for_funding(engine, lane, &waiting, &mut progress.funding_asked).await?;
+    let next = next_page(&waiting, |(id, ..)| *id);
+    let all = waiting.len();
     let mut headroom = lane.headroom();
     let mut jobs = Vec::new();
     for (id, account, amount) in waiting {
@@ -177,6 +201,9 @@ async fn complete_pending(
         }
         headroom = headroom.map(|headroom| headroom.less(amount));
         jobs.push((id, account, amount));
+    }
+    if jobs.len() == all {
+        progress.issuances_after = next;
     }
     for (id, account, amount) in jobs {
         resume(engine, lane, id, account, amount)
@@ -245,6 +272,7 @@ async fn resume(
     let group = job::Group {
         jobs: vec![job],
         atomic: false,
+        place: None,
         reply,
     };
     // Whatever the answer is, the row says whether it still waits.

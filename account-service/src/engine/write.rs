@@ -1,15 +1,15 @@
 //! What a decided batch writes, in one transaction.
 
-use super::attempt::{Prepared, decided};
+use super::attempt::Prepared;
 use super::closing;
 use super::decide::{Decision, sides};
 use super::job::{Group, Job};
 use super::lane::Lane;
-use super::types::Order;
+use super::types::{Order, Refused};
 use crate::store::closing::{Ended, Reopening};
 use crate::store::directory::{self, Account};
 use crate::store::heads::{self, Advance, NewHead};
-use crate::store::journal::{self, NewRow, RowLeg};
+use crate::store::journal::{self, KeptRefusal, NewRow, RowLeg};
 use crate::store::settlement::{self, NewWithdrawal};
 use crate::store::{self, RowCount};
 use chain_messages::{Command, topology};
@@ -85,15 +85,17 @@ impl Write {
                 });
             }
         }
-        for (job, decision) in decided(groups, &prepared.plan) {
-            match decision {
-                Decision::Answered(_) | Decision::Dropped => {}
-                Decision::Refused(refusal) if job.keeps_refusal() => {
-                    write.rows.push(refused_row(job, refusal));
+        for (group, decisions) in groups.iter().zip(&prepared.plan.decisions) {
+            for (at, (job, decision)) in group.jobs.iter().zip(decisions).enumerate() {
+                match decision {
+                    Decision::Answered(_) | Decision::Dropped => {}
+                    Decision::Refused(refusal) if job.keeps_refusal() => {
+                        write.rows.push(refused_row(group, at, refusal));
+                    }
+                    Decision::Refused(_) => {}
+                    Decision::Pending => write.pending(job),
+                    Decision::Posted(outcomes) => write.posted(job, outcomes, &leaves, prepared),
                 }
-                Decision::Refused(_) => {}
-                Decision::Pending => write.pending(job),
-                Decision::Posted(outcomes) => write.posted(job, outcomes, &leaves, prepared),
             }
         }
         write
@@ -240,9 +242,16 @@ fn row(job: &Job, outcome: i16, extra: Option<serde_json::Value>) -> NewRow {
     }
 }
 
-/// A refusal moves nothing, so it names no account and uses up no client reference.
-fn refused_row(job: &Job, refusal: &super::types::Refused) -> NewRow {
-    let stored = serde_json::to_value(refusal).unwrap_or_default();
+/// A refusal moves nothing, so it names no account and uses up no client reference. An atomic group
+/// is refused under its first job's key, with the place of the job that refused it.
+fn refused_row(group: &Group, at: usize, refusal: &Refused) -> NewRow {
+    let (job, index) = if group.atomic {
+        (&group.jobs[0], Some(at))
+    } else {
+        (&group.jobs[at], None)
+    };
+    let refusal = refusal.clone();
+    let stored = serde_json::to_value(KeptRefusal { refusal, index }).unwrap_or_default();
     NewRow {
         payer: None,
         payee: None,

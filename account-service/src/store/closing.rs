@@ -262,6 +262,9 @@ pub async fn reopen(
     batch: Uuid,
 ) -> sqlx::Result<u64> {
     let (from, to) = (&step.from.state, &step.to);
+    // First and by itself: a statement that waits for a freeze would see the account as it was
+    // before, and begin the epoch open.
+    lock(connection, from.channel_id, from.epoch).await?;
     let heads = sqlx::query(
         "UPDATE account.heads h
          SET epoch = $8, version = $9, ack_version = $10, hub_balance = $11, user_balance = $12,
@@ -335,7 +338,7 @@ pub enum Ordered {
     Now,
     /// It was before, or the channel is being closed already.
     Before,
-    /// The account is closed: nothing is left to settle.
+    /// The account is closed, and nothing was deposited since: nothing is left to settle.
     Closed,
     /// The stored balance is not what both sides signed.
     Edited,
@@ -385,6 +388,8 @@ pub async fn order(
     match head.status {
         ChannelStatus::Open | ChannelStatus::Frozen => {}
         ChannelStatus::Closing => return Ok(Ordered::Before),
+        // A deposit to a closed account is in no balance; only a settlement pays it out.
+        ChannelStatus::Closed if head.facts.final_deposits > head.state.deposited => {}
         ChannelStatus::Closed => return Ok(Ordered::Closed),
     }
     sqlx::query(

@@ -3,6 +3,7 @@
 use crate::engine::{Entry, Kind, OperationOutcome, Posted, Refused, Route};
 use hub_core::{Amount, Hash32, State, Typed, encoding, sha256};
 use runtime::pg::{PgAmount, PgHash};
+use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row};
@@ -46,6 +47,19 @@ pub struct Existing {
     pub request_hash: Hash32,
     /// What came of it.
     pub result: ExistingResult,
+    /// Which item refused it, if it was a list that was refused as a whole.
+    pub refused_at: Option<usize>,
+}
+
+/// A refusal as it is kept with its key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeptRefusal {
+    /// Why.
+    #[serde(flatten)]
+    pub refusal: Refused,
+    /// Which item refused a list as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
 }
 
 /// What came of an earlier request.
@@ -130,14 +144,16 @@ pub async fn claim_keys(connection: &mut PgConnection, rows: &[NewRow]) -> sqlx:
 
 fn existing_of(row: &PgRow) -> sqlx::Result<Existing> {
     let refused = row.try_get::<i16, _>("outcome")? == 2;
-    let result = if refused {
-        ExistingResult::Refused(row.try_get::<Json<Refused>, _>("extra")?.0)
+    let (result, refused_at) = if refused {
+        let Json(kept) = row.try_get::<Json<KeptRefusal>, _>("extra")?;
+        (ExistingResult::Refused(kept.refusal), kept.index)
     } else {
-        ExistingResult::Posted(Box::new(posted_of(row)?))
+        (ExistingResult::Posted(Box::new(posted_of(row)?)), None)
     };
     Ok(Existing {
         request_hash: row.try_get::<PgHash, _>("request_hash")?.0,
         result,
+        refused_at,
     })
 }
 
@@ -329,6 +345,9 @@ pub async fn insert(
     Ok(done.rows_affected())
 }
 
+/// Kept with an issuance that waited for funding, so that it is replayed as it was first answered.
+pub const WAITED: &str = "waited";
+
 /// Completes an issuance that waited for funding. One row, or none when it is not pending.
 pub async fn complete_pending(
     connection: &mut PgConnection,
@@ -338,7 +357,8 @@ pub async fn complete_pending(
 ) -> sqlx::Result<u64> {
     let done = sqlx::query(
         "UPDATE account.operations
-         SET outcome = 1, batch = $2, payee_version = $3, payee_balance = $4, payee_leaf = $5
+         SET outcome = 1, batch = $2, payee_version = $3, payee_balance = $4, payee_leaf = $5,
+            extra = coalesce(extra, '{}') || jsonb_build_object($6::text, true)
          WHERE id = $1 AND outcome = 3",
     )
     .bind(id)
@@ -346,6 +366,7 @@ pub async fn complete_pending(
     .bind(leg.version.cast_signed())
     .bind(PgAmount(leg.balance))
     .bind(leg.leaf.cast_signed())
+    .bind(WAITED)
     .execute(connection)
     .await?;
     Ok(done.rows_affected())

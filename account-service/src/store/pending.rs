@@ -7,21 +7,25 @@ use sqlx::types::Json;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-/// Issuances that wait for funding, oldest first: id, account, amount. Those of frozen accounts
-/// are left out: they would stand before all others until somebody unfreezes them.
+/// Issuances that wait for funding, oldest first behind `after`: id, account, amount. Those of
+/// frozen accounts and of channels that are being closed are left out: they would stand before all
+/// others, and take up headroom, until somebody unfreezes them or the settlement is final.
 pub async fn waiting(
     pool: &PgPool,
     hub_id: Uuid,
     limit: i64,
+    after: Uuid,
 ) -> sqlx::Result<Vec<(Uuid, Uuid, Amount)>> {
     let rows = sqlx::query(
         "SELECT o.id, o.payee, o.amount FROM account.operations o
-         WHERE o.hub_id = $1 AND o.outcome = 3 AND o.payee IS NOT NULL
-           AND NOT EXISTS (SELECT 1 FROM account.heads h WHERE h.account_id = o.payee AND h.status = 2)
+         WHERE o.hub_id = $1 AND o.outcome = 3 AND o.payee IS NOT NULL AND o.id > $3
+           AND NOT EXISTS (SELECT 1 FROM account.heads h
+                WHERE h.account_id = o.payee AND h.status IN (2, 4))
          ORDER BY o.id LIMIT $2",
     )
     .bind(hub_id)
     .bind(limit)
+    .bind(after)
     .fetch_all(pool)
     .await?;
     rows.iter()

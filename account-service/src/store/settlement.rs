@@ -58,7 +58,7 @@ pub async fn insert_withdrawals(
     Ok(done.rows_affected())
 }
 
-/// A withdrawal order that can be signed now: the oldest of its channel, with none under way.
+/// A withdrawal order that can be signed now: the only one of its channel with terms.
 #[derive(Debug, Clone)]
 pub struct Signable {
     /// The order.
@@ -80,48 +80,105 @@ pub struct Validity {
     pub seconds: u64,
 }
 
-/// Fixes the terms of signable orders (previous total and expiry) where that is not done yet,
-/// and returns them. What is fixed here is never changed, so every try signs the same content.
-/// The expiry counts from now or from the chain's final time, whichever is later: a chain ahead
-/// of our clock must not make terms that are past already.
+/// A query over the order of each channel that comes next; the tail says what for. One whose terms
+/// are fixed comes before all others, whatever its id: ids are made before commits, on several clocks.
+macro_rules! next_orders {
+    ($tail:literal) => {
+        concat!(
+            "WITH first AS (
+                SELECT DISTINCT ON (w.channel_id) w.id, w.channel_id, w.epoch, w.status,
+                    w.prev_total, w.cancelled, w.expired
+                FROM account.withdrawals w
+                WHERE w.hub_id = $1 AND w.status < 5
+                ORDER BY w.channel_id, (w.prev_total IS NULL), w.id
+             ), next AS (
+                SELECT first.*, coalesce(f.executed, 0) AS executed FROM first
+                LEFT JOIN account.channel_facts f
+                    ON f.channel_id = first.channel_id AND f.epoch = first.epoch
+             ) ",
+            $tail
+        )
+    };
+}
+
+/// Fixes the terms (previous total and expiry) of orders that can be signed next, one per channel.
+/// What is fixed here stays as long as it can be executed, so that every try signs the same
+/// content. The expiry counts from now or from the chain's final time, whichever is later: a chain
+/// ahead of our clock must not make terms that are past already.
+///
+/// Replicas take turns by the hub's row. Two that chose from what each saw at its moment would fix
+/// two orders of one channel with one previous total, and only one of them could ever be executed.
 pub async fn fix_terms(
     pool: &PgPool,
     hub_id: Uuid,
     validity: Validity,
     limit: i64,
-) -> sqlx::Result<Vec<Signable>> {
-    sqlx::query(
-        "WITH next AS (
-            SELECT DISTINCT ON (w.channel_id) w.id, w.channel_id, w.epoch
-            FROM account.withdrawals w
-            WHERE w.hub_id = $1 AND w.status < 5
-            ORDER BY w.channel_id, w.id
-         ), first AS (
-            SELECT n.id, coalesce(f.executed, 0) AS executed FROM next n
-            JOIN account.withdrawals w ON w.id = n.id
-            LEFT JOIN account.channel_facts f ON f.channel_id = n.channel_id AND f.epoch = n.epoch
-            WHERE w.status = 1 AND w.prev_total IS NULL AND NOT w.cancelled
-            ORDER BY n.id LIMIT $3
-         )
-         UPDATE account.withdrawals w SET prev_total = first.executed, valid_until = $4 + greatest($2,
+) -> sqlx::Result<()> {
+    let any: bool = sqlx::query_scalar(next_orders!(
+        "SELECT EXISTS (SELECT 1 FROM next WHERE status = 1 AND NOT cancelled AND NOT expired
+            AND (prev_total IS NULL OR prev_total < executed))"
+    ))
+    .bind(hub_id)
+    .fetch_one(pool)
+    .await?;
+    if !any {
+        return Ok(());
+    }
+    let mut transaction = pool.begin().await?;
+    sqlx::query("SELECT 1 FROM account.hubs WHERE hub_id = $1 FOR UPDATE")
+        .bind(hub_id)
+        .execute(&mut *transaction)
+        .await?;
+    loosen(&mut transaction, hub_id).await?;
+    sqlx::query(next_orders!(
+        "UPDATE account.withdrawals w SET prev_total = c.executed, valid_until = $4 + greatest($2,
             coalesce((SELECT m.final_timestamp FROM account.chain_marks m WHERE m.hub_id = $1), 0))
-         FROM first WHERE w.id = first.id AND w.status = 1 AND w.prev_total IS NULL
-           AND NOT w.cancelled",
-    )
+         FROM (SELECT id, executed FROM next
+            WHERE status = 1 AND prev_total IS NULL AND NOT cancelled ORDER BY id LIMIT $3) c
+         WHERE w.id = c.id AND w.status = 1 AND w.prev_total IS NULL AND NOT w.cancelled"
+    ))
     .bind(hub_id)
     .bind(validity.now.cast_signed())
     .bind(limit)
     .bind(validity.seconds.cast_signed())
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
+    transaction.commit().await
+}
+
+/// Takes terms back that nobody can execute any more, because another order of the channel was
+/// executed with the same previous total. No custody signature over them has left the process:
+/// [`submit`] would have stored it. If the hub has signed them and its answer was lost, it signs
+/// others only when these are past as well, or the order is given back; never is it paid twice.
+async fn loosen(connection: &mut PgConnection, hub_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE account.withdrawals w SET prev_total = NULL, valid_until = NULL
+         FROM account.channel_facts f
+         WHERE w.hub_id = $1 AND w.status = 1 AND w.hub_signature IS NULL AND NOT w.expired
+           AND f.channel_id = w.channel_id AND f.epoch = w.epoch AND w.prev_total < f.executed",
+    )
+    .bind(hub_id)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Orders whose terms are fixed and that are not submitted, oldest first behind `after`.
+pub async fn signable(
+    pool: &PgPool,
+    hub_id: Uuid,
+    limit: i64,
+    after: Uuid,
+) -> sqlx::Result<Vec<Signable>> {
     let rows = sqlx::query(
         "SELECT id, account_id, channel_id, epoch, amount, to_address, prev_total, valid_until, correlation_id
          FROM account.withdrawals
-         WHERE hub_id = $1 AND status = 1 AND prev_total IS NOT NULL AND NOT expired
+         WHERE hub_id = $1 AND status = 1 AND prev_total IS NOT NULL AND NOT expired AND id > $3
          ORDER BY id LIMIT $2",
     )
     .bind(hub_id)
     .bind(limit)
+    .bind(after)
     .fetch_all(pool)
     .await?;
     rows.iter()
@@ -160,22 +217,25 @@ pub struct WithdrawSignatures {
     pub user: Signature,
 }
 
-/// Marks an order as submitted. One row, or none when it is not waiting any more.
+/// Marks an order as submitted. One row, or none when it is not waiting any more, or not on the
+/// terms that were signed.
 pub async fn submit(
     connection: &mut PgConnection,
-    id: Uuid,
+    order: &Signable,
     signatures: WithdrawSignatures,
     now: OffsetDateTime,
 ) -> sqlx::Result<u64> {
     let done = sqlx::query(
         "UPDATE account.withdrawals
          SET status = 3, hub_signature = $2, user_signature = $3, updated_at = $4, version = version + 1
-         WHERE id = $1 AND status = 1",
+         WHERE id = $1 AND status = 1 AND prev_total = $5 AND valid_until = $6",
     )
-    .bind(id)
+    .bind(order.id)
     .bind(PgSignature(signatures.hub))
     .bind(PgSignature(signatures.user))
     .bind(now)
+    .bind(PgAmount(order.withdraw.prev_total))
+    .bind(order.withdraw.valid_until.cast_signed())
     .execute(connection)
     .await?;
     Ok(done.rows_affected())

@@ -1,7 +1,7 @@
 //! What the hub's operator allows: refused at once where it is known, failed with a reason where
 //! it changed while an issuance waited for funding.
 
-use crate::chain::{place, tell_hub, until_available};
+use crate::chain::{channel, place, tell_hub, tell_us, until_available};
 use crate::harness::{Hub, Server, testbed};
 use chain_messages::Event;
 use hub::config::Mode;
@@ -142,15 +142,64 @@ async fn an_issuance_that_waited_in_vain_fails_with_the_reason_and_stops_nothing
     server.post(&path, &json!({})).await.ok(200);
     assert_eq!(ended(&server, &later).await["status"], "completed");
 
-    // Replayed from the journal, the key tells what came of it, and issues nothing.
+    // The key gets the first answer again, and issues nothing.
     crate::cache::flushall(&server.bed.redis_url).await;
     let again = server.send(request()).await;
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
-    assert_eq!(again.ok(201), failed);
+    assert_eq!(again.ok(201), too_much);
     until_available(&server, &a, "100").await;
     let metrics = server.get("/metrics").await.text;
     let counted = "chub_operations_total{kind=\"issue\",outcome=\"failed\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuance_that_waited_is_replayed_as_it_was_first_answered() {
+    let (server, hub) = vault_hub().await;
+    let a = server.account(&server.admin, "0").await;
+    let mut body = issue(&a, "100");
+    body["reason"] = json!("a gift");
+    let request = || {
+        let request = server.request(Method::POST, "/v1/issuances");
+        request.header("Idempotency-Key", "waits").json(&body)
+    };
+    let first = server.send(request()).await;
+    assert_eq!(first.ok(201)["status"], "pending_funding");
+    fund(&hub, 10_000).await;
+    let completed = ended(&server, &first.json()).await;
+    assert_eq!(completed["status"], "completed");
+    assert_eq!(completed["reason"], "a gift");
+    let again = server.send(request()).await;
+    assert_eq!((again.status, &again.text), (201, &first.text));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    until_available(&server, &a, "100").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuance_to_a_channel_that_closes_keeps_no_other_waiting() {
+    let (server, hub) = vault_hub().await;
+    let closing = server.account(&server.admin, "0").await;
+    let a = server.account(&server.admin, "0").await;
+    let large = pending(&server, &closing, "1000").await;
+    let later = pending(&server, &a, "10").await;
+    let channel = channel(&server, &closing).await;
+    let path = format!("/v1/channels/{channel}/close");
+    server.post(&path, &json!({})).await.ok(202);
+    fund(&hub, 100).await;
+    assert_eq!(ended(&server, &later).await["status"], "completed");
+    // It goes on once the channel does.
+    let path = format!("/v1/issuances/{}", large["id"].as_str().unwrap());
+    let shown = server.get(&path).await.ok(200);
+    assert_eq!(shown["status"], "pending_funding");
+    let nobody_closed = Event::Finalized {
+        block: 9,
+        timestamp: 4_000_000_000,
+    };
+    tell_us(&server, nobody_closed).await;
+    fund(&hub, 10_000).await;
+    assert_eq!(ended(&server, &large).await["status"], "completed");
     server.stop().await;
 }
 

@@ -1,7 +1,8 @@
 //! Channels that are closed on chain, by others or by our own order, and what comes after.
 
 use crate::chain::{channel, place, tell_hub, tell_us, until_available};
-use crate::harness::{Server, transfer};
+use crate::harness::{Server, transfer, until_blocked};
+use account_service::store::accounts::{self, AccountStatus, Lookup};
 use chain_messages::{Certainty, CloseCommand, Command, Event};
 use hub_client::HubClient;
 use hub_core::proof::ChannelProof;
@@ -180,6 +181,15 @@ async fn a_settled_channel_goes_on_empty_in_the_next_epoch_and_nothing_of_the_la
     };
     tell_us(&server, deposit).await;
     let before = newest(&server, channel).await.state_typed_data.message;
+    let then = time::OffsetDateTime::now_utc();
+    let then = then
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap();
+    let then = format!("/v1/accounts/{account}/balances?at={then}");
+    let balances_then = server.get(&then).await.ok(200);
+    assert_eq!(balances_then["available"], "900");
+    assert_eq!(balances_then["pending_in"], "40");
+    assert_eq!(balances_then["state_version"], before.version);
     tell_us(&server, closed(before, Certainty::Seen)).await;
     tell_us(&server, settled(&before)).await;
     // The hub has not heard of it: nothing is promised on the old epoch meanwhile.
@@ -195,6 +205,8 @@ async fn a_settled_channel_goes_on_empty_in_the_next_epoch_and_nothing_of_the_la
     assert_eq!((after.epoch, after.ack_version), (1, 0));
     assert!(after.version > before.version, "history has one order");
     assert_eq!(after.user_balance, Amount::ZERO);
+    // What it had before the settlement is told from that epoch's own state.
+    assert_eq!(server.get(&then).await.ok(200), balances_then);
     let path = format!("/v1/withdrawals/{}", order["id"].as_str().unwrap());
     assert_eq!(server.get(&path).await.ok(200)["status"], "failed");
     let path = format!("/v1/deposits?account_id={account}");
@@ -214,6 +226,83 @@ async fn a_settled_channel_goes_on_empty_in_the_next_epoch_and_nothing_of_the_la
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(server.available(&account).await, "0");
     assert_eq!(shown(&server, channel).await["status"], "open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deposited_after_an_account_was_closed_is_settled_on_chain() {
+    let (server, hub) = Server::with_hub(|_| {}).await;
+    let account = server.account(&server.admin, "0").await;
+    let channel = channel(&server, &account).await;
+    let close_account = format!("/v1/accounts/{account}/close");
+    server.post(&close_account, &json!({})).await.ok(200);
+    let close = format!("/v1/channels/{channel}/close");
+    let nothing = server.post(&close, &json!({})).await;
+    nothing.is(422, "ACCOUNT_CLOSED");
+    let deposit = |certainty| Event::Deposited {
+        channel_id: channel,
+        epoch: 0,
+        amount: Amount::new(40),
+        total: Amount::new(40),
+        certainty,
+        place: place(3),
+    };
+    tell_us(&server, deposit(Certainty::Seen)).await;
+    let early = server.post(&close, &json!({})).await;
+    early.is(422, "ACCOUNT_CLOSED");
+    tell_us(&server, deposit(Certainty::Final)).await;
+    tell_hub(&hub, deposit(Certainty::Final)).await;
+    server.post(&close, &json!({})).await.ok(202);
+    server.post(&close, &json!({})).await.ok(202);
+    let begun = Instant::now();
+    while sent(&server).await.is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "no close is sent");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let before = newest(&server, channel).await.state_typed_data.message;
+    for event in [closed(before, Certainty::Seen), settled(&before)] {
+        tell_us(&server, event.clone()).await;
+        tell_hub(&hub, event).await;
+    }
+    until(&server, channel, "epoch", json!(1)).await;
+    assert_eq!(shown(&server, channel).await["status"], "closed");
+    let path = format!("/v1/deposits?account_id={account}");
+    let deposits = server.get(&path).await.ok(200);
+    assert_eq!(deposits["data"][0]["status"], "settled");
+    let nothing = server.post(&close, &json!({})).await;
+    nothing.is(422, "ACCOUNT_CLOSED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_holds_over_the_beginning_of_an_epoch() {
+    let (server, hub) = Server::with_hub(|_| {}).await;
+    let account = server.account(&server.admin, "0").await;
+    let other = server.account(&server.admin, "10").await;
+    let channel = channel(&server, &account).await;
+    let before = newest(&server, channel).await.state_typed_data.message;
+    tell_us(&server, closed(before, Certainty::Seen)).await;
+    tell_us(&server, settled(&before)).await;
+    let wanted = Lookup {
+        id: uuid::Uuid::parse_str(&account[4..]).unwrap(),
+        owner: None,
+    };
+    let mut freeze = server.pool.begin().await.unwrap();
+    accounts::lock(&mut freeze, wanted).await.unwrap().unwrap();
+    let frozen = AccountStatus::Frozen;
+    accounts::set_status(&mut freeze, wanted.id, channel, frozen)
+        .await
+        .unwrap();
+    // The epoch begins as soon as the hub knows, and waits for the freeze.
+    tell_hub(&hub, closed(before, Certainty::Seen)).await;
+    tell_hub(&hub, settled(&before)).await;
+    until_blocked(&server.pool).await;
+    freeze.commit().await.unwrap();
+    let after = until(&server, channel, "epoch", json!(1)).await;
+    assert_eq!(after["status"], "frozen");
+    pay(&server, &other, &account)
+        .await
+        .is(422, "ACCOUNT_FROZEN");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

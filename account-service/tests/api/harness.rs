@@ -256,6 +256,24 @@ pub async fn testbed() -> Testbed {
     .unwrap()
 }
 
+/// Waits until a statement in this database waits for a row that another one holds.
+pub async fn until_blocked(pool: &PgPool) {
+    for _ in 0..500 {
+        let blocked: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(pool)
+        .await
+        .unwrap();
+        if blocked > 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("nothing waits for a row");
+}
+
 /// Writes a secret's file.
 fn secret(dir: &Path, name: &str, text: &str) -> String {
     let path: PathBuf = dir.join(name);
