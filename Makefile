@@ -1,6 +1,6 @@
 # The commands of a working day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status doctor test bench load fmt lint newcomer
+.PHONY: help up down reset status doctor test nightly bench load fmt lint newcomer
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 STACK := $(TARGET)/release/stack
@@ -36,6 +36,9 @@ test: ## every test, on servers of their own
 	test -d load-tests/foreign/node_modules || npm ci --prefix load-tests/foreign
 	cargo build --workspace
 	cargo test --workspace; status=$$?; $(TARGET)/debug/stack test-down; exit $$status
+
+nightly: ## the contracts' long tests: five million calls, planted bugs, static analysis, symbolic checks
+	contracts/nightly
 
 bench: ## measure beside a plain ledger in the same Postgres (SCENARIOS=..., ARGS=...)
 	cargo build --release --workspace

@@ -120,6 +120,37 @@ contract GasTest is Released {
         _measured("challenge with penalty");
     }
 
+    /// What the target of a first close and of a settlement leaves out: slots and balances that were used before.
+    function test_gas_of_disputes_of_used_channels() public {
+        ChannelParams memory params = _custodial(vaultHub);
+        channels.withdraw(_withdrawal(params, 10 ether, payout));
+        State memory state = _state(params, 5, 10 ether);
+        state.withdrawn = 10 ether;
+        CoSigned memory posted = _coSigned(params, state);
+        vm.prank(hubSigner);
+        channels.close(params, posted, _noIntent(), _noCredit());
+        _measured("close, two signatures, used channel");
+        _passWindow();
+        channels.settle(params, _disputeOf(state), state);
+        _measured("settle, vault, hub closed, payee with a balance");
+    }
+
+    function test_gas_of_withdrawals_by_the_operator() public {
+        address[2] memory hubs = [vaultHub, mintHub];
+        string[2] memory modes = ["vault", "mint"];
+        for (uint256 i = 0; i < 2; ++i) {
+            ChannelParams memory params = _custodial(hubs[i]);
+            params.user = address(uint160(0xF0 + i));
+            for (uint256 j = 0; j < 2; ++j) {
+                Withdrawal memory item = _withdrawal(params, 10 ether, params.user);
+                item.hubSignature = "";
+                vm.prank(hubs[i]);
+                channels.withdraw(item);
+                _measured(string.concat("withdraw by the operator, ", modes[i], j == 0 ? ", first" : ", later"));
+            }
+        }
+    }
+
     function test_gas_of_closes_by_batch() public {
         uint8[3] memory depths = [10, 12, 17];
         for (uint256 i = 0; i < 3; ++i) {
