@@ -51,7 +51,8 @@ ${breakdown}
 
 ## Batches, to a block of 30,000,000 gas
 
-The longest batch was sent, not computed. Everything in it is new: channels, places, payees.
+The longest batch was sent, not computed. Everything in it is new (channels, places, payees) where it does not say later or
+top-up.
 
 ${curves}
 `;
