@@ -56,8 +56,10 @@ pub enum Command {
     /// can't close, but settle, unlock and claim.
     ///
     /// A file is what `acctl proof fetch` prints. These members may be added to it: `locks` (the list
-    /// that locksHash names), `preimages` (32 bytes each), `credit` ({cumulative, signature}) and
-    /// `revoke` ({signer, version, signature}). Give several files of one channel to use the newest.
+    /// that locksHash names), `preimages` (32 bytes each), `meters` ({signer, terms, delivered,
+    /// signature} each), `cheques` ({signer, terms, beneficiary, cumulative, signature} each), `credit`
+    /// ({cumulative, signature}) and `revoke` ({signer, version, signature}). Give several files of one
+    /// channel to use the newest.
     ///
     /// Who has only deposits or a credit, and no state that both sides signed, gives a file
     /// {"format": "channel-null/1", "channel_params", "domain": {chainId, verifyingContract},
