@@ -132,8 +132,9 @@ async fn stale_closes_of_a_thief_are_answered_with_all_services_dead_and_the_nex
     assert!(import.status.success(), "{}", printed(&import));
     let (accounts, stale) = robbed(&system).await;
     eventually("everything is copied", async || {
-        let behind = "SELECT count(*) FROM account.heads h WHERE NOT EXISTS (
-            SELECT 1 FROM chain.copies c WHERE c.channel_id = h.channel_id AND c.version = h.version)";
+        let behind = "SELECT count(*) FROM account.batches b JOIN account.hubs h USING (hub_id)
+            WHERE b.fate = 1 AND NOT EXISTS (SELECT 1 FROM chain.copied_batches c
+                WHERE c.batch_id = b.batch_id AND '0x' || encode(c.hub, 'hex') = lower(h.terms ->> 'hub'))";
         count(&database, behind).await == 0
     })
     .await;
