@@ -14,6 +14,8 @@ use uuid::Uuid;
 const FUNDS: u128 = 1_000_000_000_000;
 /// Accounts that fund the others, so that fundings overlap.
 const TREASURIES: usize = 8;
+/// Rounds of opening until there are enough accounts.
+const OPENING_ROUNDS: usize = 5;
 /// Accounts or transfers of one request while the bed is made.
 const BATCH: usize = 1_000;
 
@@ -85,19 +87,30 @@ impl Bed {
         let funded = store::funded_accounts(&self.pool, hub).await?.len();
         let missing = wanted.saturating_sub(funded);
         if missing > 0 {
-            let batches = AccountBatches::new(&self.hub, BATCH.min(missing));
-            let requests = missing.div_ceil(BATCH) as u64;
-            self.send(4, requests, batches).await?;
+            let mut empty = store::empty_accounts(&self.pool, hub).await?;
+            for _ in 0..OPENING_ROUNDS {
+                let unopened = missing.saturating_sub(empty.len());
+                if unopened == 0 {
+                    break;
+                }
+                let batches = AccountBatches::new(&self.hub, BATCH.min(unopened));
+                let requests = unopened.div_ceil(BATCH) as u64;
+                // On a crowded machine some of a batch may be told to come again: the next round.
+                self.send(4, requests, batches, &[201, 207]).await?;
+                empty = store::empty_accounts(&self.pool, hub).await?;
+            }
+            empty.truncate(missing);
             let opened = begun.elapsed();
-            let treasuries = self.treasuries(missing).await?;
+            let treasuries = self.treasuries(empty.len()).await?;
             let fundings = Fundings {
-                accounts: Arc::new(store::empty_accounts(&self.pool, hub).await?),
+                accounts: Arc::new(empty),
                 treasuries: Arc::new(treasuries),
                 size: BATCH,
                 amount: FUNDS,
             };
             let requests = fundings.requests();
-            self.send(TREASURIES as u32, requests, fundings).await?;
+            self.send(TREASURIES as u32, requests, fundings, &[201])
+                .await?;
             eprintln!(
                 "{missing} accounts opened in {:.1} s, funded in {:.1} s",
                 opened.as_secs_f64(),
@@ -121,14 +134,19 @@ impl Bed {
         connections: u32,
         requests: u64,
         orders: impl Orders + 'static,
+        good: &[u16],
     ) -> anyhow::Result<Outcome> {
         let load = Load {
             limit: Some(requests),
             ..self.load(connections)?
         };
         let outcome = load.all(orders).await?;
+        let went_well: u64 = good
+            .iter()
+            .filter_map(|status| outcome.statuses.get(status))
+            .sum();
         ensure!(
-            outcome.statuses.get(&201) == Some(&requests),
+            went_well == requests,
             "the bed can't be made: {:?} {}",
             outcome.statuses,
             outcome.troubles()

@@ -14,7 +14,8 @@ use super::write::{self, Write};
 use super::{answer, closing, limits, refusals};
 use crate::store::{self, heads::Head};
 use hub_client::{
-    BatchMark, BatchRequest, Fate, HubError, HubRefusal, ISSUE_LIMIT, ISSUE_PER_ORDER, Proposal, SignedBatch,
+    BatchMark, BatchRequest, Fate, HubError, HubRefusal, ISSUE_LIMIT, ISSUE_PER_ORDER, Proposal,
+    SignedBatch,
 };
 use hub_core::merkle::Tree;
 use hub_core::{ChannelId, State, StateBatch, Typed, Version, signature};
@@ -35,6 +36,8 @@ pub(crate) struct Batch {
 
 /// What the lane learns from a finished batch.
 pub(crate) struct Finished {
+    /// How many groups it had.
+    pub groups: usize,
     pub channels: Vec<ChannelId>,
     pub heads: Vec<Head>,
     pub floors: HashMap<ChannelId, Version>,
@@ -85,6 +88,7 @@ pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
     };
     let mut verdicts = Verdicts::default();
     let started = Instant::now();
+    let size = batch.groups.len();
     let mut reason = RetryReason::Internal;
     for _ in 0..limits::ATTEMPTS {
         match attempt(
@@ -105,6 +109,7 @@ pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
                 publish(&lane, &heads);
                 answer::answer(&lane, batch.groups, prepared);
                 return Finished {
+                    groups: size,
                     channels: batch.channels,
                     heads,
                     floors: HashMap::new(),
@@ -126,6 +131,7 @@ pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
         group.answer_all(&Outcome::Retry(reason));
     }
     Finished {
+        groups: size,
         channels: batch.channels,
         heads: Vec::new(),
         floors: known.floors,

@@ -257,10 +257,13 @@ struct Memory {
     heads: HashMap<ChannelId, Head>,
     floors: HashMap<ChannelId, Version>,
     busy: HashSet<ChannelId>,
+    /// Groups of all running batches.
+    in_flight: usize,
 }
 
 impl Memory {
     fn finish(&mut self, finished: Finished) {
+        self.in_flight = self.in_flight.saturating_sub(finished.groups);
         for channel in &finished.channels {
             self.busy.remove(channel);
             self.heads.remove(channel);
@@ -294,10 +297,10 @@ pub(crate) async fn run(lane: Arc<Lane>, mut queue: mpsc::Receiver<Group>) {
             waiting.push_back(group);
         }
         while running.len() < limits::OVERLAPPING_BATCHES
-            && (running.is_empty() || pace.is_ripe(&waiting))
+            && (running.is_empty() || pace.is_ripe(waiting.len(), running.len(), memory.in_flight))
         {
             let groups = pick(&mut waiting, &memory.busy, lane.batch_max);
-            pace.picked(&groups);
+            pace.picked();
             if groups.is_empty() {
                 break;
             }
@@ -334,10 +337,8 @@ pub(crate) async fn run(lane: Arc<Lane>, mut queue: mpsc::Receiver<Group>) {
 }
 
 /// Whether it is worth while to start a batch beside one that runs. Right after a batch its
-/// callers come back one by one: a batch of the first few would cost as much as one of all.
+/// callers come back one by one: a batch of the first few would cost nearly as much as one of all.
 struct Pace {
-    /// Groups of the largest of the last batches, fading.
-    usual: usize,
     /// When something was picked, or nothing could be.
     since: Instant,
 }
@@ -345,27 +346,23 @@ struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            usual: 0,
             since: Instant::now(),
         }
     }
 }
 
 impl Pace {
-    fn is_ripe(&self, waiting: &VecDeque<Group>) -> bool {
-        let groups = waiting.len();
-        groups > 0 && (groups >= self.usual / 2 || self.ripe_at() <= Instant::now())
+    /// As many wait as a running batch has on average, or the first of them has waited long enough.
+    fn is_ripe(&self, waiting: usize, running: usize, in_flight: usize) -> bool {
+        waiting > 0 && (waiting * running >= in_flight || self.ripe_at() <= Instant::now())
     }
 
     fn ripe_at(&self) -> Instant {
         self.since + limits::LINGER
     }
 
-    fn picked(&mut self, groups: &[Group]) {
+    fn picked(&mut self) {
         self.since = Instant::now();
-        if !groups.is_empty() {
-            self.usual = groups.len().max(self.usual - self.usual / 4);
-        }
     }
 }
 
@@ -382,6 +379,7 @@ fn start(
         return;
     }
     let channels: HashSet<_> = groups.iter().flat_map(channels_of).collect();
+    memory.in_flight += groups.len();
     memory.busy.extend(channels.iter().copied());
     let heads = channels
         .iter()

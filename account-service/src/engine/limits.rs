@@ -5,13 +5,14 @@ use std::time::Duration;
 /// Jobs of one batch: two channels each at most, so that 4,096 leaves (depth 12) always do.
 pub const BATCH_MAX: usize = 2_048;
 
-/// Batches of one hub under way at once: one waits for its fsync, one for the hub, one is
-/// being decided; a fourth would only make the others smaller.
-pub const OVERLAPPING_BATCHES: usize = 3;
+/// Batches of one hub under way at once: while one waits for its fsyncs another is decided. A
+/// third would only make the others smaller: what a batch costs by itself is a tenth of a transfer
+/// in batches of fifty.
+pub const OVERLAPPING_BATCHES: usize = 2;
 
-/// How long requests may wait for others while a batch runs: less than a commit takes. When none
-/// runs, nothing waits.
-pub const LINGER: Duration = Duration::from_millis(4);
+/// How long requests may wait for others while a batch runs: less than a batch takes under load.
+/// When none runs, nothing waits.
+pub const LINGER: Duration = Duration::from_millis(12);
 
 /// Groups taken from the queue and not yet started: two full batches, so that a hot channel
 /// doesn't hide work on others.

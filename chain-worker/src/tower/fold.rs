@@ -19,9 +19,13 @@ use std::time::{Duration, Instant};
 
 /// States that are worth folding at all: some 14 MB.
 const FEW: u64 = 65_536;
-/// States for each channel that are kept before they are folded: eight of nine are out of date
-/// then, and a channel takes 1.7 kB.
-const FOR_EACH_CHANNEL: u64 = 8;
+/// States for each channel that are kept before they are folded: of so many all but one are out of
+/// date then, and folding costs next to nothing for each.
+const FOR_EACH_CHANNEL: u64 = 32;
+/// That is less where there are very many channels, to bound what is kept: a gigabyte, or 860 bytes
+/// for each channel.
+const MANY: u64 = 5_000_000;
+const AT_LEAST: u64 = 4;
 /// How often the channels are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
 /// Rows of one statement.
@@ -83,7 +87,8 @@ pub async fn tend(
 
 /// Whether so many states of so many channels should be folded.
 fn is_due(states: u64, channels: u64) -> bool {
-    states > FEW.max(channels.saturating_mul(FOR_EACH_CHANNEL))
+    let wanted = channels.saturating_mul(FOR_EACH_CHANNEL).min(MANY);
+    states > wanted.max(channels.saturating_mul(AT_LEAST)).max(FEW)
 }
 
 /// Folds all of a hub's batches. Only the task that copies from the hub calls it, so nothing comes
@@ -243,7 +248,11 @@ mod tests {
     fn batches_are_folded_when_most_of_their_states_are_out_of_date() {
         assert!(!is_due(FEW, 10));
         assert!(is_due(FEW + 1, 10));
-        assert!(!is_due(8_000_000, 1_000_000));
-        assert!(is_due(8_000_001, 1_000_000));
+        assert!(!is_due(3_200_000, 100_000));
+        assert!(is_due(3_200_001, 100_000));
+        // A gigabyte is kept, and more only for more than a million channels.
+        assert!(is_due(MANY + 1, 1_000_000));
+        assert!(!is_due(8_000_000, 2_000_000));
+        assert!(is_due(8_000_001, 2_000_000));
     }
 }

@@ -35,7 +35,18 @@ macro_rules! fixed_bytes {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "0x{}", hex::encode(self.0))
+                let mut buffer = [0; 2 + $len * 2];
+                f.write_str(self.text(&mut buffer))
+            }
+        }
+
+        impl $name {
+            /// The text form in a buffer: no memory is taken for it.
+            fn text<'a>(&self, buffer: &'a mut [u8; 2 + $len * 2]) -> &'a str {
+                buffer[..2].copy_from_slice(b"0x");
+                // The buffer has the length that is asked for, and holds ASCII afterwards.
+                let _ = hex::encode_to_slice(self.0, &mut buffer[2..]);
+                std::str::from_utf8(buffer).unwrap_or_default()
             }
         }
 
@@ -59,7 +70,7 @@ macro_rules! fixed_bytes {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(self.text(&mut [0; 2 + $len * 2]))
             }
         }
 

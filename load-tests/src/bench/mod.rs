@@ -24,6 +24,8 @@ use std::time::Duration;
 pub enum Scenario {
     /// Single transfers over HTTP, accounts chosen evenly (P1).
     Single,
+    /// Single transfers in an open loop: so many a second, whatever comes back (P4).
+    Steady,
     /// Transfer batches (P2).
     Batch,
     /// Every transfer pays the same account (P3).
@@ -51,10 +53,12 @@ pub struct Args {
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(16..=10_000_000))]
     pub accounts: u32,
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 15)]
     pub seconds: u64,
-    /// Seconds of load before each measurement.
-    #[arg(long, default_value_t = 3)]
+    /// Seconds of load between a checkpoint and each measurement, the peer's too. Right after a
+    /// checkpoint every page that is touched goes to the log as a whole, once; that is part of the
+    /// first seconds, and of next to nothing in the minutes until the next checkpoint.
+    #[arg(long, default_value_t = 10)]
     pub warm: u64,
     /// Rounds; medians count.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
@@ -62,6 +66,9 @@ pub struct Args {
     /// Kept connections that send one request after the other.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub connections: u32,
+    /// Transfers a second of the steady load.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
     /// Transfers of a transfer batch.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub batch: u32,

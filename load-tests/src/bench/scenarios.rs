@@ -3,7 +3,7 @@
 use super::report::{Line, Report};
 use super::{Args, Scenario, measure, peer};
 use crate::Bed;
-use crate::generator::{AccountBatches, TransferBatches, Transfers};
+use crate::generator::{AccountBatches, Load, Pace, TransferBatches, Transfers};
 use crate::store;
 
 impl Scenario {
@@ -39,10 +39,11 @@ async fn peer_round(args: &Args, bed: &Bed, report: &mut Report) -> anyhow::Resu
     let mut rates = Vec::new();
     for clients in peer::CLIENTS {
         store::checkpoint(&bed.pool).await?;
-        rates.push((
-            clients,
-            peer::run(url, accounts, clients, args.peer_seconds).await?,
-        ));
+        if args.warm > 0 {
+            peer::run(url, accounts, clients, args.warm).await?;
+        }
+        let rate = peer::run(url, accounts, clients, args.peer_seconds).await?;
+        rates.push((clients, rate));
     }
     eprintln!("peer: {rates:?}");
     report.peer.push(rates);
@@ -63,6 +64,17 @@ async fn one(
             let what = format!("single transfers, {} connections", args.connections);
             let found = measure::run(args, bed, load, transfers, 1).await?;
             report.add(Line::of("P1", what), found);
+        }
+        Scenario::Steady => {
+            let load = Load {
+                pace: Pace::Open {
+                    per_second: f64::from(args.rate),
+                },
+                ..bed.load(args.connections)?
+            };
+            let what = format!("single transfers, {} a second, open loop", args.rate);
+            let found = measure::run(args, bed, load, transfers, 1).await?;
+            report.add(Line::of("P4", what), found);
         }
         Scenario::Hot => {
             let hot = Transfers {
