@@ -229,7 +229,9 @@ impl Core {
         metrics.headroom.set(crate::metrics::tokens(headroom));
         metrics.fenced.set(i64::from(ledger.fence.is_some()));
         let behind = ledger.behind.len();
-        metrics.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+        metrics
+            .behind
+            .set(i64::try_from(behind).unwrap_or(i64::MAX));
     }
 
     /// Does a piece of work with the ledger, and once more with one read anew when it proves

@@ -10,7 +10,8 @@ use serde_json::json;
 use sqlx::PgPool;
 use std::collections::HashMap;
 use std::process::Output;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,15 +34,22 @@ async fn run(database: &PgPool, statement: String) {
         .unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
+/// As a backup is: all tables as they were at one moment.
 async fn copy(database: &PgPool, name: &str) {
-    run(database, format!("CREATE SCHEMA {name}")).await;
-    for table in TABLES {
-        run(
-            database,
-            format!("CREATE TABLE {name}.{table} AS TABLE hub.{table}"),
-        )
-        .await;
+    let mut tx = database.begin().await.unwrap();
+    let mut statements = vec![
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ".to_owned(),
+        format!("DROP SCHEMA IF EXISTS {name} CASCADE"),
+        format!("CREATE SCHEMA {name}"),
+    ];
+    let copies = TABLES.map(|table| format!("CREATE TABLE {name}.{table} AS TABLE hub.{table}"));
+    statements.extend(copies);
+    for statement in statements {
+        let done = sqlx::query(sqlx::AssertSqlSafe(statement.clone()));
+        let done = done.execute(&mut *tx).await;
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
+    tx.commit().await.unwrap();
 }
 
 async fn restore(database: &PgPool, name: &str) {
@@ -114,6 +122,27 @@ async fn signed_once(database: &PgPool, journals: &[&str]) {
     }
 }
 
+/// Lifts the hub's fence: that works when everything is back, and not before.
+async fn lifted(system: &System) {
+    let begun = Instant::now();
+    loop {
+        let lifted = fence(system, &["lift", "--confirm"]).await;
+        if lifted.status.success() {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", crate::printed(&lifted));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Starts what doesn't run, while others use the system.
+async fn start_again(system: &System) {
+    let mut stack = tokio::process::Command::new(program("stack"));
+    let started = stack.arg("--dir").arg(system.dir()).arg("up").output();
+    let started = started.await.unwrap();
+    assert!(started.status.success(), "{}", crate::printed(&started));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_was_set_back_gets_back_what_it_lost_and_signs_over_nothing() {
     let mut system = System::up().await.unwrap();
@@ -156,16 +185,7 @@ async fn a_hub_that_was_set_back_gets_back_what_it_lost_and_signs_over_nothing()
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(status.contains("HUB_RESTORED"), "{status}");
     assert!(!fence(&system, &["lift"]).await.status.success());
-    // It can be lifted when everything is back, and not before.
-    let begun = Instant::now();
-    loop {
-        let lifted = fence(&system, &["lift", "--confirm"]).await;
-        if lifted.status.success() {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{}", crate::printed(&lifted));
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    lifted(&system).await;
     // The business goes on, on channels old and new, and over the chain.
     paid(&system, &a, &b).await;
     paid(&system, &late, &b).await;
@@ -177,6 +197,70 @@ async fn a_hub_that_was_set_back_gets_back_what_it_lost_and_signs_over_nothing()
         let path = format!("/v1/accounts/{}/balances", account.text("id"));
         let balances = system.get(&path).await.unwrap();
         assert_eq!(balances.text("available"), amount, "{balances:?}");
+    }
+    signed_once(&database, &["lost", "hub"]).await;
+    is_clean(&system).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_taken_and_a_hub_killed_under_load_come_back_while_account_service_lives_on() {
+    const PAYERS: usize = 8;
+    let system = Arc::new(System::up().await.unwrap());
+    let database = system.database().await.unwrap();
+    let mut accounts = Vec::new();
+    for _ in 0..PAYERS {
+        accounts.push(funded(&system, "1000").await.unwrap());
+    }
+    let accounts = Arc::new(accounts);
+    let done = Arc::new(AtomicBool::new(false));
+    let payers: Vec<_> = (0..PAYERS)
+        .map(|n| {
+            let (system, accounts, done) = (system.clone(), accounts.clone(), done.clone());
+            tokio::spawn(async move {
+                let mut paid_out = 0_usize;
+                while !done.load(Ordering::Relaxed) {
+                    paid(&system, &accounts[n], &accounts[(n + 1) % PAYERS]).await;
+                    paid_out += 1;
+                }
+                paid_out
+            })
+        })
+        .collect();
+    // A backup that has batches whose fates are on their way.
+    let begun = Instant::now();
+    loop {
+        copy(&database, "backup").await;
+        let open = "SELECT count(*) FROM backup.journal WHERE fate IS NULL";
+        let open: i64 = sqlx::query_scalar(open).fetch_one(&database).await.unwrap();
+        if open > 0 {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "every batch has its fate");
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for hub in ["hub-vault", "hub-mint"] {
+        system.kill9(hub).unwrap();
+    }
+    copy(&database, "lost").await;
+    restore(&database, "backup").await;
+    start_again(&system).await;
+    lifted(&system).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    done.store(true, Ordering::Relaxed);
+    let mut paid_out = Vec::new();
+    for payer in payers {
+        paid_out.push(payer.await.unwrap());
+    }
+    for (n, account) in accounts.iter().enumerate() {
+        let before = paid_out[(n + PAYERS - 1) % PAYERS];
+        let path = format!("/v1/accounts/{}/balances", account.text("id"));
+        let balances = system.get(&path).await.unwrap();
+        let wanted = 1_000 + before - paid_out[n];
+        assert_eq!(
+            balances.text("available"),
+            wanted.to_string(),
+            "account {n}"
+        );
     }
     signed_once(&database, &["lost", "hub"]).await;
     is_clean(&system).await;
