@@ -1,5 +1,6 @@
 //! Options of the service, from the command line or the environment.
 
+use crate::retention::Keep;
 use hub_core::Address;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -93,6 +94,9 @@ pub struct Config {
     /// Headroom, in minor units, below which a vault is topped up before anything waits for it; 0 for never
     #[arg(long, env = "VAULT_THRESHOLD", default_value = "0")]
     pub vault_threshold: hub_core::Amount,
+    /// How long old rows are kept
+    #[command(flatten)]
+    pub keep: Keep,
 }
 
 #[cfg(test)]

@@ -12,5 +12,6 @@ pub mod ids;
 pub mod limits;
 pub mod problem;
 pub mod reconciler;
+pub mod retention;
 pub mod run;
 pub mod store;

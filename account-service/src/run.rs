@@ -10,6 +10,7 @@ use crate::cursor::CursorKey;
 use crate::engine::{Engine, EngineConfig, EngineMetrics, HubEndpoint};
 use crate::limits::Limits;
 use crate::reconciler::{self, Sources};
+use crate::retention::{Retention, RetentionMetrics};
 use crate::store::heads::Head;
 use crate::store::{self, recon};
 use actix_web::dev::Server;
@@ -38,10 +39,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const MAX_CONNECTIONS: usize = 10_000;
 /// How often it is written down which API keys were used.
 const LAST_USED_EVERY: Duration = Duration::from_secs(30);
-/// How far ahead there are partitions: enough weeks for somebody to notice that none are made.
-const PARTITIONS_AHEAD: time::Duration = time::Duration::weeks(4);
-/// How often they are looked after.
-const PARTITIONS_EVERY: Duration = Duration::from_secs(3_600);
 /// Batches whose versions wait to be told to Redis: seconds of work; more are dropped, which
 /// only makes a cached balance live out its time.
 const COMMITTED_QUEUE: usize = 1_024;
@@ -120,13 +117,15 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Service
         },
         reconciler: reconciliation(&config, &pool).await?,
     });
+    let retention = RetentionMetrics::register(&metrics)?;
+    let retention = Retention::new(pool.clone(), config.keep, retention);
     let ops = ops_of(build, metrics, &engine, &pool, &shutdown)?;
     let now = runtime::clock::now();
     recon::fail_abandoned(&pool, now - ABANDONED_AFTER, now).await?;
     let (server, address) = listen(&config, &app, ops)?;
     beside.spawn(tell_versions(versions, balances));
     beside.spawn(note_last_used(app.clone(), shutdown.clone()));
-    beside.spawn(keep_partitions(pool.clone(), shutdown.clone()));
+    beside.spawn(retention.run(shutdown.clone()));
     Ok(Service {
         address,
         outbox,
@@ -264,21 +263,6 @@ async fn tell_versions(mut versions: mpsc::Receiver<Vec<Head>>, balances: Arc<Ba
             .map(|head| (head.state.channel_id, head.state.version))
             .collect();
         balances.advance(&reached).await;
-    }
-}
-
-/// Makes the partitions of the weeks to come, long before they are needed.
-async fn keep_partitions(pool: PgPool, shutdown: Shutdown) {
-    loop {
-        let until = runtime::clock::now() + PARTITIONS_AHEAD;
-        match store::partitions::make(&pool, until).await {
-            Ok(made) => tracing::debug!(made, "partitions"),
-            Err(error) => tracing::warn!(%error, "partitions of the weeks to come not made yet"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(PARTITIONS_EVERY) => {}
-            () = shutdown.begun() => return,
-        }
     }
 }
 

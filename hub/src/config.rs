@@ -142,6 +142,9 @@ pub struct Serve {
         default_value = "1000000000000000000000000000"
     )]
     pub burn_limit: Amount,
+    /// Days that superseded states are kept at least; for ever when left out.
+    #[arg(long, env = "KEEP_STATES_DAYS", value_parser = clap::value_parser!(u16).range(30..=36_500))]
+    pub keep_states_days: Option<u16>,
 }
 
 impl Serve {

@@ -4,13 +4,15 @@
 //! * [`engine`]: deciding ([`engine::decide`], pure), the ledger in memory, one transaction per batch;
 //! * [`store`]: all SQL;
 //! * [`api`]: the internal HTTP API;
-//! * [`config`], [`run`]: arguments and wiring; [`fence`]: what an operator does after a restore.
+//! * [`config`], [`run`]: arguments and wiring; [`retention`]: what is given up when it is old;
+//!   [`fence`]: what an operator does after a restore.
 
 pub mod api;
 pub mod config;
 pub mod engine;
 pub mod fence;
 pub mod metrics;
+pub mod retention;
 pub mod run;
 pub mod store;
 

@@ -42,6 +42,12 @@ pub struct HubMetrics {
     pub behind: IntGauge,
     /// Reads of all sums from the database.
     pub reloads: IntCounter,
+    /// Old batches that lost their states.
+    pub erased: IntCounter,
+    /// Old batches whose states are still needed.
+    pub kept: IntGauge,
+    /// Bytes of the journal.
+    pub journal_bytes: IntGauge,
 }
 
 impl HubMetrics {
@@ -97,6 +103,18 @@ impl HubMetrics {
             reloads: metrics.counter(
                 "hub_ledger_reloads_total",
                 "Reads of all sums from the database.",
+            )?,
+            erased: metrics.counter(
+                "hub_states_erased_total",
+                "Old batches whose states were erased.",
+            )?,
+            kept: metrics.gauge(
+                "hub_kept_batches",
+                "Batches past their time whose states are still needed.",
+            )?,
+            journal_bytes: metrics.gauge(
+                "hub_journal_bytes",
+                "Bytes of the journal on disk, with indexes, of all hubs of the schema.",
             )?,
         })
     }

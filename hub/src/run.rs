@@ -4,6 +4,7 @@ use crate::api::{self, Api};
 use crate::config::Serve;
 use crate::engine::{Hub, HubParts};
 use crate::metrics::HubMetrics;
+use crate::retention::Retention;
 use actix_web::{App, HttpServer, middleware::from_fn, web};
 use anyhow::Context as _;
 use runtime::ops::{self, Ops};
@@ -50,12 +51,19 @@ pub async fn start(serve: &Serve, shutdown: Shutdown, stop: Trigger) -> anyhow::
     let pool = runtime::pg::connect_with(&serve.database_url, connections, &settings)
         .await
         .context("connecting to Postgres")?;
+    let figures = HubMetrics::new(&metrics)?;
+    let retention = Retention::new(
+        pool.clone(),
+        serve.hub_id,
+        serve.keep_states_days,
+        figures.clone(),
+    );
     let hub = Hub::start(HubParts {
         terms,
         signer,
         limits: serve.limits(),
         pool,
-        metrics: HubMetrics::new(&metrics)?,
+        metrics: figures,
         stop,
     })
     .await?;
@@ -96,6 +104,7 @@ pub async fn start(serve: &Serve, shutdown: Shutdown, stop: Trigger) -> anyhow::
         .copied()
         .context("no address bound")?;
     let server = server.run();
+    tokio::spawn(retention.run(shutdown.clone()));
     tracing::info!(%address, hub = %hub.terms().hub_id, session = %hub.session(), "serving");
     let serving = tokio::spawn(async move { shutdown.serve(server).await });
     Ok(Running {

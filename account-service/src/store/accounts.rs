@@ -268,7 +268,8 @@ pub async fn lock(connection: &mut PgConnection, wanted: Lookup) -> sqlx::Result
         "SELECT a.status, a.version,
             EXISTS (SELECT 1 FROM account.withdrawals w WHERE w.account_id = a.id AND w.status < 5) AS paying,
             EXISTS (SELECT 1 FROM account.deposits d WHERE d.account_id = a.id AND d.status < 3) AS receiving,
-            EXISTS (SELECT 1 FROM account.operations o WHERE o.payee = a.id AND o.outcome = 3) AS awaiting
+            EXISTS (SELECT 1 FROM account.operations o
+                WHERE o.hub_id = a.hub_id AND o.outcome = 3 AND o.payee = a.id) AS awaiting
          FROM account.accounts a WHERE a.id = $1 FOR UPDATE",
     )
     .bind(wanted.id)

@@ -27,11 +27,11 @@ pub struct StoredBatch {
     pub states: Vec<State>,
 }
 
-/// A committed batch.
+/// A committed batch whose states are still here.
 pub async fn get(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<StoredBatch>> {
     let row = sqlx::query(
         "SELECT batch_id, root, prev_root, depth, hub_signature, user_signature, states
-         FROM account.batches WHERE id = $1 AND fate = 1",
+         FROM account.batches WHERE id = $1 AND fate = 1 AND states IS NOT NULL",
     )
     .bind(id)
     .fetch_optional(pool)
@@ -67,7 +67,8 @@ pub struct StoredState {
 }
 
 /// States of an account's channel from a version on, oldest first. Each state came from at
-/// least one operation, which knows its place.
+/// least one operation, which knows its place; where the operations are dropped, the place of the
+/// newest one is carried over.
 const STATES: &str = "
     WITH places AS (
         (SELECT DISTINCT payer_version AS version, batch, payer_leaf AS leaf FROM account.operations
@@ -75,9 +76,11 @@ const STATES: &str = "
         UNION
         (SELECT DISTINCT payee_version, batch, payee_leaf FROM account.operations
          WHERE payee = $1 AND payee_version >= $2 AND outcome = 1 ORDER BY payee_version, batch LIMIT $3)
+        UNION
+        SELECT version, batch, leaf FROM account.carried WHERE account = $1 AND version >= $2
     )
     SELECT substring(b.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
-    FROM places p JOIN account.batches b ON b.id = p.batch
+    FROM places p JOIN account.batches b ON b.id = p.batch AND b.states IS NOT NULL
     ORDER BY p.version, b.batch_id LIMIT $3";
 
 /// Co-signed states of an account's channel from a version on, oldest first.
@@ -102,8 +105,9 @@ pub async fn state_at(
     account: Uuid,
     at: OffsetDateTime,
 ) -> sqlx::Result<Option<StoredState>> {
-    // Versions grow with time, so the newest state of the newest batch before `at` on either
-    // side of the account's operations is the one.
+    // Versions grow with time and over epochs, so the newest state of the newest batch before `at`
+    // on either side of the account's operations is the one. Before the oldest operation kept it
+    // is the one that was carried over; older ones are gone.
     let row = sqlx::query(
         "WITH places AS (
             (SELECT o.payer_version AS version, o.batch, o.payer_leaf AS leaf
@@ -115,9 +119,14 @@ pub async fn state_at(
              FROM account.operations o JOIN account.batches b ON b.id = o.batch
              WHERE o.payee = $1 AND o.outcome = 1 AND b.created_at <= $2
              ORDER BY o.payee_version DESC LIMIT 1)
+            UNION ALL
+            (SELECT c.version, c.batch, c.leaf
+             FROM account.carried c JOIN account.batches b ON b.id = c.batch
+             WHERE c.account = $1 AND b.created_at <= $2)
          )
          SELECT substring(b.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
-         FROM places p JOIN account.batches b ON b.id = p.batch ORDER BY p.version DESC LIMIT 1",
+         FROM places p JOIN account.batches b ON b.id = p.batch AND b.states IS NOT NULL
+         ORDER BY p.version DESC LIMIT 1",
     )
     .bind(account)
     .bind(at)

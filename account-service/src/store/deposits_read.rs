@@ -121,14 +121,12 @@ fn deposit_of(row: &PgRow) -> sqlx::Result<Deposit> {
     })
 }
 
-/// What had been seen and not been credited of an account's deposits at a time.
+/// What had been seen and was in no balance of an account's deposits at a time: what was credited,
+/// settled or orphaned later still waited then.
 pub async fn pending_at(pool: &PgPool, account: Uuid, at: OffsetDateTime) -> sqlx::Result<Amount> {
     let sum: PgAmount = sqlx::query_scalar(
         "SELECT coalesce(sum(d.amount), 0) FROM account.deposits d
-         LEFT JOIN account.operations o ON o.id = d.operation_id
-         LEFT JOIN account.batches b ON b.id = o.batch
-         WHERE d.account_id = $1 AND d.created_at <= $2 AND d.status < 4
-           AND (b.created_at IS NULL OR b.created_at > $2)",
+         WHERE d.account_id = $1 AND d.created_at <= $2 AND (d.status < 3 OR d.updated_at > $2)",
     )
     .bind(account)
     .bind(at)

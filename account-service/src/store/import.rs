@@ -32,7 +32,8 @@ pub struct Committed {
     pub created_at: OffsetDateTime,
 }
 
-/// Committed batches above a number, oldest first.
+/// Committed batches above a number, oldest first. Fails where states are erased: a hub set back
+/// to before all that is kept can't be given back what it lost.
 pub async fn committed(
     pool: &PgPool,
     hub_id: Uuid,
@@ -51,13 +52,20 @@ pub async fn committed(
     .await?;
     rows.iter()
         .map(|row| {
+            let batch_id = row.try_get::<i64, _>("batch_id")?.cast_unsigned();
+            let states: Option<Vec<u8>> = row.try_get("states")?;
+            let erased = || {
+                format!(
+                    "the states of batch {batch_id} are erased; restore a newer backup of the hub"
+                )
+            };
             Ok(Committed {
-                batch_id: row.try_get::<i64, _>("batch_id")?.cast_unsigned(),
+                batch_id,
                 id: row.try_get("id")?,
                 prev_root: row.try_get::<PgHash, _>("prev_root")?.0,
                 hub_signature: row.try_get::<PgSignature, _>("hub_signature")?.0,
                 user_signature: row.try_get::<PgSignature, _>("user_signature")?.0,
-                states: row.try_get("states")?,
+                states: states.ok_or_else(|| sqlx::Error::Decode(erased().into()))?,
                 created_at: row.try_get("created_at")?,
             })
         })

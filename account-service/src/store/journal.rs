@@ -28,7 +28,7 @@ impl KeyId {
         Self::of(owner, 0, client_ref)
     }
 
-    fn of(owner: Uuid, route: i16, text: &str) -> Self {
+    pub(super) fn of(owner: Uuid, route: i16, text: &str) -> Self {
         let mut bytes = Vec::with_capacity(18 + text.len());
         bytes.extend_from_slice(owner.as_bytes());
         bytes.extend_from_slice(&route.to_be_bytes());
@@ -37,6 +37,11 @@ impl KeyId {
         let mut first = [0; 16];
         first.copy_from_slice(&hash.0[..16]);
         Self(Uuid::from_bytes(first))
+    }
+
+    /// As it is stored.
+    pub(super) fn stored(self) -> Uuid {
+        self.0
     }
 }
 

@@ -80,13 +80,15 @@ pub async fn page(
         if whole {
             page.next = batch_id;
         }
-        if row.try_get::<i16, _>("fate")? == 1 {
+        // Of the oldest ones the states are erased: every channel's newest one is still somewhere.
+        let states: Option<Vec<u8>> = row.try_get("states")?;
+        if let (1, Some(states)) = (row.try_get::<i16, _>("fate")?, states) {
             page.committed.push(Committed {
                 batch_id,
                 prev_root: row.try_get::<PgHash, _>("prev_root")?.0,
                 hub_signature: row.try_get::<PgSignature, _>("hub_signature")?.0,
                 user_signature: row.try_get::<PgSignature, _>("user_signature")?.0,
-                states: row.try_get("states")?,
+                states,
             });
         }
     }

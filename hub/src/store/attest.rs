@@ -38,7 +38,7 @@ pub async fn low_water(connection: &mut Connection, hub_id: Uuid, after: u64) ->
     Ok(u64::try_from(low).map_err(decode)?.max(after))
 }
 
-/// Committed batches above `after`, oldest first.
+/// Committed batches above `after` whose states are still here, oldest first.
 pub async fn page(
     connection: &mut Connection,
     hub_id: Uuid,
@@ -47,7 +47,7 @@ pub async fn page(
 ) -> sqlx::Result<Vec<Committed>> {
     let rows = sqlx::query(
         "SELECT batch_id, prev_root, root, depth, user_signature, states FROM hub.journal
-         WHERE hub_id = $1 AND batch_id > $2 AND fate = 1 ORDER BY batch_id LIMIT $3",
+         WHERE hub_id = $1 AND batch_id > $2 AND fate = 1 AND states IS NOT NULL ORDER BY batch_id LIMIT $3",
     )
     .bind(hub_id)
     .bind(i64::try_from(after).unwrap_or(i64::MAX))

@@ -8,6 +8,7 @@ pub mod hubs;
 pub mod import;
 pub mod journal;
 pub mod orders;
+pub mod retention;
 
 use sqlx::postgres::PgRow;
 use sqlx::{Row as _, postgres::PgConnection};

@@ -87,11 +87,14 @@ pub async fn counts(pool: &PgPool) -> anyhow::Result<Counts> {
 }
 
 /// How often each of these idempotency keys stands in the journal as done. A list of transfers
-/// has keys of its own for its items; those are not asked for here.
+/// has keys of its own for its items; those are not asked for here. Looks at the rows of the last
+/// two hours, by their ids, and not by way of the keys' own table: that has each key once by its
+/// definition, and would hide a second effect.
 pub async fn effects(pool: &PgPool, keys: &[String]) -> anyhow::Result<BTreeMap<String, i64>> {
     let rows = sqlx::query(
         "SELECT idem_key, count(*) FROM account.operations
-         WHERE outcome = 1 AND idem_key = ANY($1) GROUP BY idem_key",
+         WHERE id >= account.first_id(now() - interval '2 hours')
+           AND outcome = 1 AND idem_key = ANY($1) GROUP BY idem_key",
     )
     .bind(keys)
     .fetch_all(pool)

@@ -34,8 +34,10 @@ pub struct Committed {
     pub hub_signature: Option<Signature>,
     /// The custody signature.
     pub user_signature: Option<Signature>,
-    /// The states as stored.
-    pub states: Vec<u8>,
+    /// The states as stored; `None` when they are erased, as nothing needs them any more.
+    pub states: Option<Vec<u8>>,
+    /// Whether all its operations are still in the journal.
+    pub whole: bool,
     /// The heads that name it.
     pub heads: Vec<HeadRef>,
     /// The operations that name it.
@@ -85,9 +87,9 @@ macro_rules! select_batches {
     ($operations:literal, $join:literal) => {
         concat!(
             "SELECT b.hub_id, b.batch_id, b.fate, b.id, b.root, b.prev_root, b.depth, b.hub_signature,
-                    b.user_signature, b.states, h.channels, h.hashes, h.totals, ",
+                    b.user_signature, b.states, b.id >= r.whole_from AS whole, b.id >= r.journal_from AS kept, h.channels, h.hashes, h.totals, ",
             $operations,
-            " FROM account.batches b
+            " FROM account.batches b CROSS JOIN account.retention r
              LEFT JOIN (
                 SELECT batch, array_agg(channel_id) AS channels, array_agg(state_hash) AS hashes,
                        array_agg(user_balance + user_locked) AS totals
@@ -153,11 +155,19 @@ pub fn batch_of(row: &PgRow) -> sqlx::Result<Batch> {
         depth: u8::try_from(row.try_get::<i16, _>("depth")?).ok(),
         hub_signature: signature("hub_signature")?,
         user_signature: signature("user_signature")?,
-        states: row.try_get("states")?,
+        states: states_of(row)?,
+        whole: row.try_get("whole")?,
         heads: heads_of(row)?,
         legs: operations_of(row)?,
     });
     Ok(batch)
+}
+
+/// Erased are states only of batches older than the journal; of others nothing is left at all.
+fn states_of(row: &PgRow) -> sqlx::Result<Option<Vec<u8>>> {
+    let states: Option<Vec<u8>> = row.try_get("states")?;
+    let kept: bool = row.try_get("kept")?;
+    Ok(states.or_else(|| kept.then(Vec::new)))
 }
 
 fn heads_of(row: &PgRow) -> sqlx::Result<Vec<HeadRef>> {

@@ -10,7 +10,8 @@ const UNLIKE_OPERATION: &str = "
            CASE WHEN o.id IS NULL THEN 'none'
                 ELSE concat('kind=', o.kind, ' outcome=', o.outcome, ' payee=', o.payee, ' amount=', o.amount) END AS found
     FROM account.deposits d LEFT JOIN account.operations o ON o.id = d.operation_id
-    WHERE d.status = 3 AND (o.id IS NULL OR o.kind <> 5 OR o.outcome <> 1
+    WHERE d.status = 3 AND (d.operation_id IS NULL OR d.operation_id >= (SELECT journal_from FROM account.retention))
+      AND (o.id IS NULL OR o.kind <> 5 OR o.outcome <> 1
        OR o.payee IS DISTINCT FROM d.account_id OR o.amount <> d.amount)
     ORDER BY d.id LIMIT $1";
 

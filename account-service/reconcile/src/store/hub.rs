@@ -193,7 +193,8 @@ const ORDER_MISSING: &str = "
     FROM account.withdrawals w
     LEFT JOIN hub.withdrawals s ON s.hub_id = w.hub_id AND s.order_id = w.id
     WHERE w.status IN (3, 4, 5) AND s.order_id IS NULL
-      AND EXISTS (SELECT 1 FROM account.operations o WHERE o.id = w.id)
+      AND (w.id < (SELECT journal_from FROM account.retention)
+        OR EXISTS (SELECT 1 FROM account.operations o WHERE o.id = w.id))
     ORDER BY w.hub_id, w.id LIMIT $1";
 
 const TERMS_UNLIKE: &str = "

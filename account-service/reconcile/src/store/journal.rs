@@ -1,4 +1,4 @@
-//! `account.operations`: sums by account and by hub.
+//! `account.operations`: sums by account and by hub, with what the dropped ones add up to.
 
 use super::{Differing, channel, differing};
 use futures_util::stream::BoxStream;
@@ -38,6 +38,8 @@ const DIFFERING: &str = "
             UNION ALL
             SELECT payer, -amount, payer_version
             FROM account.operations WHERE outcome = 1 AND payer IS NOT NULL
+            UNION ALL
+            SELECT account, net, version FROM account.carried
         ) e
         GROUP BY e.account
     ) j ON j.account = h.account_id
@@ -91,6 +93,8 @@ const LAST_ENTRIES: &str = "
       AND NOT EXISTS (
             SELECT 1 FROM account.operations o WHERE o.payee = h.account_id AND o.outcome = 1
               AND o.payee_version = h.version AND o.payee_balance = h.user_balance)
+      AND NOT EXISTS (
+            SELECT 1 FROM account.carried c WHERE c.account = h.account_id AND c.version = h.version)
     ORDER BY h.account_id LIMIT $1";
 
 /// Accounts of which no operation has the balance that the head has.
@@ -132,7 +136,11 @@ pub async fn totals(connection: &mut PgConnection) -> sqlx::Result<Vec<(Uuid, To
                 coalesce(sum(amount) FILTER (WHERE kind = 5), 0) AS deposited,
                 coalesce(sum(amount) FILTER (WHERE kind = 6), 0) AS refunded,
                 coalesce(sum(amount) FILTER (WHERE kind = 8), 0) AS settled
-         FROM account.operations WHERE outcome = 1 GROUP BY hub_id",
+         FROM (
+            SELECT hub_id, kind, amount FROM account.operations WHERE outcome = 1
+            UNION ALL
+            SELECT hub_id, kind, amount FROM account.carried_totals
+         ) o GROUP BY hub_id",
     )
     .fetch_all(connection)
     .await?;

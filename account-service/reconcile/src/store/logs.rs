@@ -12,10 +12,10 @@ const ORDER_WITHOUT_LOG: &str = "
            CASE WHEN l.block_hash IS NULL THEN 'a final payment' ELSE concat('tx_hash=0x', encode(l.tx_hash, 'hex')) END AS expected,
            CASE WHEN l.block_hash IS NULL THEN 'none' ELSE concat('tx_hash=0x', encode(w.tx_hash, 'hex')) END AS found
     FROM account.withdrawals w
-    JOIN account.operations o ON o.id = w.id
     LEFT JOIN chain.logs l ON l.request_id = decode(concat(replace(w.id::text, '-', ''), repeat('0', 32)), 'hex')
          AND l.status = 2 AND l.body->>'log' = 'withdrawn'
-    WHERE w.status = 5 AND w.tx_hash IS NOT NULL
+    WHERE w.status = 5 AND w.tx_hash IS NOT NULL AND (w.id < (SELECT journal_from FROM account.retention)
+       OR EXISTS (SELECT 1 FROM account.operations o WHERE o.id = w.id))
       AND (l.block_hash IS NULL OR (l.tx_hash <> w.tx_hash AND l.block <= $2))
     ORDER BY w.id LIMIT $1";
 

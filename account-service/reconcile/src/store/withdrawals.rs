@@ -17,8 +17,9 @@ const UNLIKE_OPERATION: &str = "
            CASE WHEN o.id IS NULL THEN 'none'
                 ELSE concat('kind=4 outcome=1 payer=', w.account_id, ' amount=', w.amount) END AS found
     FROM account.withdrawals w LEFT JOIN account.operations o ON o.id = w.id
-    WHERE o.id IS NULL OR o.kind <> 4 OR o.outcome <> 1
-       OR o.payer IS DISTINCT FROM w.account_id OR o.amount <> w.amount
+    WHERE w.id >= (SELECT journal_from FROM account.retention)
+      AND (o.id IS NULL OR o.kind <> 4 OR o.outcome <> 1
+       OR o.payer IS DISTINCT FROM w.account_id OR o.amount <> w.amount)
     ORDER BY w.id LIMIT $1";
 
 /// Operations without their order.
@@ -29,7 +30,8 @@ const WITHOUT_ORDER: &str = "
     ORDER BY o.id LIMIT $1";
 
 /// Orders that ended without the money being back. What was on its way when a channel was settled
-/// was part of that settlement.
+/// was part of that settlement. Refunds of orders that ended before the journal begins are dropped;
+/// a day more, because their ids are older than their batches.
 const NOT_REFUNDED: &str = "
     SELECT w.id::text AS key, concat('a refund of ', w.amount, ' for status ', w.status) AS expected,
            CASE WHEN o.id IS NULL THEN 'none' ELSE concat('a refund of ', o.amount, ' to ', o.payee) END AS found
@@ -37,6 +39,7 @@ const NOT_REFUNDED: &str = "
     LEFT JOIN account.operations o ON o.owner = '00000000-0000-0000-0000-000000000000' AND o.route = 8
          AND o.idem_key = concat('refund:', w.id) AND o.kind = 6 AND o.outcome = 1
     WHERE w.status IN (6, 7) AND w.failure IS DISTINCT FROM 'settled'
+      AND account.first_id(w.updated_at - interval '1 day') >= (SELECT journal_from FROM account.retention)
       AND (o.id IS NULL OR o.payee IS DISTINCT FROM w.account_id OR o.amount <> w.amount)
     ORDER BY w.id LIMIT $1";
 
@@ -65,8 +68,10 @@ const SAME_PLACE: &str = "
     SELECT string_agg(w.id::text, ' ' ORDER BY w.id) AS key,
            concat('one payment above the total ', w.prev_total) AS expected,
            concat(count(*), ' payments') AS found
-    FROM account.withdrawals w JOIN account.operations o ON o.id = w.id AND o.kind = 4
-    WHERE w.status IN (4, 5) GROUP BY w.channel_id, w.epoch, w.prev_total
+    FROM account.withdrawals w
+    WHERE w.status IN (4, 5) AND (w.id < (SELECT journal_from FROM account.retention)
+       OR EXISTS (SELECT 1 FROM account.operations o WHERE o.id = w.id AND o.kind = 4))
+    GROUP BY w.channel_id, w.epoch, w.prev_total
     HAVING count(*) > 1 ORDER BY 1 LIMIT $1";
 
 /// Payments that nobody can look up.

@@ -79,6 +79,14 @@ pub struct Books {
     /// Ids of posted batches, and of operations, in order.
     pub batches: Vec<Uuid>,
     pub operations: Vec<Uuid>,
+    /// How long ago what is posted now was posted.
+    pub age: time::Duration,
+}
+
+/// An id as it was made so long ago.
+fn id_of(age: time::Duration) -> Uuid {
+    let ms = age.whole_milliseconds().cast_unsigned();
+    Uuid::from_u128(Uuid::now_v7().as_u128() - (ms << 80))
 }
 
 pub fn bytes(bytes: impl AsRef<[u8]>) -> Value {
@@ -128,6 +136,7 @@ impl Books {
             channels: HashMap::new(),
             batches: Vec::new(),
             operations: Vec::new(),
+            age: time::Duration::ZERO,
         };
         books.chain.created_elsewhere = Some(Amount::new(5_000_000));
         books.chain.total_supply = Amount::new(5_000_000);
@@ -252,7 +261,7 @@ impl Books {
         let domain = self.hubs[hub].terms.domain;
         let mut fold = Fold::new();
         // Ids in another order than the operations: they are made before it is decided.
-        let mut ids: Vec<_> = orders.iter().map(|_| Uuid::now_v7()).collect();
+        let mut ids: Vec<_> = orders.iter().map(|_| id_of(self.age)).collect();
         ids.reverse();
         let mut posted = Vec::new();
         for (order, id) in orders.iter().zip(&ids) {
@@ -327,7 +336,7 @@ impl Books {
     }
 
     fn sign(&mut self, hub: usize, states: &[State], fate: Fate) -> Uuid {
-        let id = Uuid::now_v7();
+        let id = id_of(self.age);
         let tree = Tree::new(states.iter().map(State::hash_struct).collect()).unwrap();
         let side = &mut self.hubs[hub];
         side.batches += 1;

@@ -7,5 +7,6 @@ mod books;
 mod clean;
 mod edits;
 mod large;
+mod retention;
 mod settlement;
 mod world;

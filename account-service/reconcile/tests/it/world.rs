@@ -181,6 +181,14 @@ impl World {
         assert!(done.expect(sql).rows_affected() > 0, "{sql}");
     }
 
+    /// Runs a statement that changes no rows by itself.
+    pub async fn run(&self, sql: &str) {
+        let done = sqlx::query(AssertSqlSafe(sql.to_owned()))
+            .execute(&self.owner)
+            .await;
+        done.expect(sql);
+    }
+
     pub async fn report(&self) -> Report {
         self.report_with(&Options::default()).await
     }
