@@ -25,6 +25,8 @@ pub enum IdKind {
     Refund,
     /// A balance that left with a settlement on chain.
     Settlement,
+    /// What came back after a restore without its particulars.
+    Recovered,
     /// A state batch.
     Batch,
     /// A reconciliation run.
@@ -49,6 +51,7 @@ impl IdKind {
             Self::Deposit => "dep_",
             Self::Refund => "ref_",
             Self::Settlement => "set_",
+            Self::Recovered => "rcv_",
             Self::Batch => "bat_",
             Self::Run => "rec_",
             Self::Break => "brk_",

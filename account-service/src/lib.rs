@@ -12,6 +12,7 @@ pub mod ids;
 pub mod limits;
 pub mod problem;
 pub mod reconciler;
+pub mod recover;
 pub mod retention;
 pub mod run;
 pub mod store;

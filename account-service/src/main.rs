@@ -4,6 +4,7 @@ use account_service::auth;
 use account_service::config::Config;
 use account_service::fence::{self, FenceAction};
 use account_service::ids::IdKind;
+use account_service::recover;
 use account_service::run;
 use account_service::store::api_keys::{self, NewKey};
 use anyhow::Context as _;
@@ -30,6 +31,8 @@ enum Command {
     Keys(Keys),
     /// See, raise or lift the fence that stops money after a restore
     Fence(Fence),
+    /// Take back from the hub what this database lost when it was restored
+    Recover(Box<recover::Options>),
 }
 
 #[derive(Args)]
@@ -89,6 +92,9 @@ async fn main() -> anyhow::Result<()> {
         Command::Keys(Keys::Revoke(options)) => revoke(options).await,
         Command::Fence(options) => {
             fence::run(&connect(&options.database_url).await?, &options.action).await
+        }
+        Command::Recover(options) => {
+            recover::run(&connect(&options.database_url).await?, &options).await
         }
     }
 }

@@ -24,6 +24,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("deposit", Kind::Deposit),
     ("refund", Kind::Refund),
     ("settlement", Kind::Settle),
+    ("recovered_credit", Kind::Gained),
+    ("recovered_debit", Kind::Lost),
 ];
 
 /// A line of an account.
@@ -34,7 +36,8 @@ pub struct EntryView {
     pub id: String,
     /// The account.
     pub account_id: String,
-    /// `issuance`, `redemption`, `transfer`, `withdrawal`, `deposit`, `refund` or `settlement`.
+    /// `issuance`, `redemption`, `transfer`, `withdrawal`, `deposit`, `refund`, `settlement`,
+    /// `recovered_credit` or `recovered_debit`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// `debit` or `credit`.
@@ -70,6 +73,7 @@ impl EntryView {
             Kind::Refund => (IdKind::Refund, line.operation),
             Kind::Open => (IdKind::Account, account),
             Kind::Settle => (IdKind::Settlement, line.operation),
+            Kind::Gained | Kind::Lost => (IdKind::Recovered, line.operation),
         };
         let direction = if line.debit { "debit" } else { "credit" };
         let operation_id = id_kind.text(id);

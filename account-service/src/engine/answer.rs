@@ -173,5 +173,7 @@ fn kind_label(kind: Kind) -> &'static str {
         Kind::Refund => "refund",
         Kind::Open => "open",
         Kind::Settle => "settle",
+        Kind::Gained => "gained",
+        Kind::Lost => "lost",
     }
 }

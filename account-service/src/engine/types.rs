@@ -41,7 +41,7 @@ impl Request {
     /// whoever orders it. Nothing else is known of orders that only callers give.
     pub fn system(order: Order, correlation_id: Option<String>) -> Self {
         let key = match &order {
-            Order::Refund { withdrawal } => format!("{REFUND_KEY}{withdrawal}"),
+            Order::Refund { withdrawal } => Self::refund_key(*withdrawal),
             Order::Deposit { deposit } => format!("deposit:{deposit}"),
             Order::Reopen(ended) => format!("settle:{}", ended.closing),
             _ => format!("system:{}", Uuid::now_v7()),
@@ -59,6 +59,11 @@ impl Request {
             extra: None,
             dry_run: false,
         }
+    }
+
+    /// The key of a withdrawal's refund: it is given back once.
+    pub fn refund_key(withdrawal: Uuid) -> String {
+        format!("{REFUND_KEY}{withdrawal}")
     }
 
     /// The withdrawal that a refund with this key gave back.
@@ -225,6 +230,11 @@ pub enum Kind {
     Open = 7,
     /// A balance that left with the settlement of its epoch.
     Settle = 8,
+    /// What came in by a state of a batch that a restored database had lost, as far as nobody can
+    /// tell any more where from.
+    Gained = 9,
+    /// What went out by such a state.
+    Lost = 10,
 }
 
 /// Outcome of an operation. The numbers are stored; 2 is a refusal, which is no operation.

@@ -221,6 +221,8 @@ pub(crate) fn kind_of(stored: i16) -> sqlx::Result<Kind> {
         Kind::Refund,
         Kind::Open,
         Kind::Settle,
+        Kind::Gained,
+        Kind::Lost,
     ]
     .into_iter()
     .find(|kind| *kind as i16 == stored)

@@ -17,6 +17,7 @@ pub mod operations_read;
 pub mod partitions;
 pub mod pending;
 pub mod recon;
+pub mod recover;
 pub mod retention;
 pub mod settlement;
 pub mod tower;

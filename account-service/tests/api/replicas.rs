@@ -95,3 +95,29 @@ async fn a_balance_is_spent_once_over_all_replicas() {
     two.stop().await;
     one.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_refused_for_what_another_replica_has_changed_since() {
+    let (one, hub) = Server::with_hub(|_| {}).await;
+    let two = one.replica(&hub).await;
+    two.until_ready().await;
+    let payer = one.account(&one.admin, "0").await;
+    let payee = one.account(&one.admin, "0").await;
+    let pay = async |key: &str, amount: &str| {
+        let body = transfer(&payer, &payee, amount);
+        settled(&two, key, &one.admin, &body).await
+    };
+    // From here on it remembers the payer's head, with nothing in it.
+    pay("poor", "5").await.is(422, "INSUFFICIENT_FUNDS");
+    for round in 0..5 {
+        let issue = serde_json::json!({"account_id": payer, "amount": "5"});
+        one.post("/v1/issuances", &issue).await.ok(201);
+        pay(&format!("rich-{round}"), "5").await.ok(201);
+        pay(&format!("poor-{round}"), "1")
+            .await
+            .is(422, "INSUFFICIENT_FUNDS");
+    }
+    assert_eq!(one.available(&payee).await, "25");
+    two.stop().await;
+    one.stop().await;
+}

@@ -54,12 +54,20 @@ pub async fn issue_identity(context: &mut Context, users: &SignedTotals) -> Resu
             minus(t.withdrawn),
             signed(t.refunded),
             minus(t.settled),
+            signed(t.gained),
+            minus(t.lost),
         ]);
         let found = signed(users.get(hub).copied().unwrap_or_default());
         if expected != found {
             let text = format!(
-                "users have {expected}: issued {} - redeemed {} + deposited {} - withdrawn {} + refunded {} - settled {}",
-                t.issued, t.redeemed, t.deposited, t.withdrawn, t.refunded, t.settled
+                "users have {expected}: issued {} - redeemed {} + deposited {} - withdrawn {} + refunded {} - settled {} + recovered {}",
+                t.issued,
+                t.redeemed,
+                t.deposited,
+                t.withdrawn,
+                t.refunded,
+                t.settled,
+                sum(&[signed(t.gained), minus(t.lost)])
             );
             let class = (CheckId::R5, Class::AmountMismatch);
             findings.found(

@@ -124,6 +124,10 @@ pub struct Totals {
     pub refunded: Amount,
     /// What left with settlements on chain.
     pub settled: Amount,
+    /// What came in by batches that were lost and are back, and nobody can tell where from.
+    pub gained: Amount,
+    /// What went out by them.
+    pub lost: Amount,
 }
 
 /// The totals of each hub.
@@ -135,7 +139,9 @@ pub async fn totals(connection: &mut PgConnection) -> sqlx::Result<Vec<(Uuid, To
                 coalesce(sum(amount) FILTER (WHERE kind = 4), 0) AS withdrawn,
                 coalesce(sum(amount) FILTER (WHERE kind = 5), 0) AS deposited,
                 coalesce(sum(amount) FILTER (WHERE kind = 6), 0) AS refunded,
-                coalesce(sum(amount) FILTER (WHERE kind = 8), 0) AS settled
+                coalesce(sum(amount) FILTER (WHERE kind = 8), 0) AS settled,
+                coalesce(sum(amount) FILTER (WHERE kind = 9), 0) AS gained,
+                coalesce(sum(amount) FILTER (WHERE kind = 10), 0) AS lost
          FROM (
             SELECT hub_id, kind, amount FROM account.operations WHERE outcome = 1
             UNION ALL
@@ -154,6 +160,8 @@ pub async fn totals(connection: &mut PgConnection) -> sqlx::Result<Vec<(Uuid, To
                 deposited: amount(row, "deposited")?,
                 refunded: amount(row, "refunded")?,
                 settled: amount(row, "settled")?,
+                gained: amount(row, "gained")?,
+                lost: amount(row, "lost")?,
             };
             Ok((row.try_get("hub_id")?, totals))
         })
