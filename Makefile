@@ -37,7 +37,7 @@ test: ## every test, on servers of their own
 	cargo build --workspace
 	cargo test --workspace; status=$$?; $(TARGET)/debug/stack test-down; exit $$status
 
-nightly: ## the contracts' long tests: five million calls, planted bugs, static analysis, symbolic checks
+nightly: ## the contracts' long tests: five million calls, planted bugs, static analysis
 	contracts/nightly
 
 bench: ## measure beside a plain ledger in the same Postgres (SCENARIOS=..., ARGS=...)
