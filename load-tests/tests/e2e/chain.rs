@@ -53,6 +53,17 @@ async fn send(system: &System, to: &str, data: &str) {
     }
 }
 
+/// Pays tokens of the customer's into an account.
+pub(crate) async fn pay_in(system: &System, account: &str, amount: u128) {
+    let path = format!("/v1/accounts/{account}/deposit-addresses");
+    let amount_text = json!({"amount": amount.to_string()});
+    let how = system.post(&path, amount_text).await.unwrap();
+    let (contract, token) = (how.text("contract"), how.text("token"));
+    let approve = format!("0x095ea7b3{:0>64}{amount:064x}", &contract[2..]);
+    send(system, token, &approve).await;
+    send(system, contract, how.text("calldata")).await;
+}
+
 /// Asks until the answer is as wanted.
 pub(crate) async fn until(system: &System, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
     let begun = Instant::now();
@@ -107,12 +118,7 @@ async fn there_and_back(system: &System, hub: &str) {
     let paid = until(system, &path, |one| one.text("status") == "completed").await;
     assert!(paid.text("tx_hash").starts_with("0x"), "{paid:?}");
 
-    let path = format!("/v1/accounts/{id}/deposit-addresses");
-    let how = system.post(&path, json!({"amount": "400"})).await.unwrap();
-    let (contract, token) = (how.text("contract"), how.text("token"));
-    let approve = format!("0x095ea7b3{:0>64}{:064x}", &contract[2..], 400);
-    send(system, token, &approve).await;
-    send(system, contract, how.text("calldata")).await;
+    pay_in(system, id, 400).await;
     let path = format!("/v1/accounts/{id}/balances");
     let balances = until(system, &path, |one| one.text("available") == "4400").await;
     assert_eq!(balances.text("pending_in"), "0", "{balances:?}");

@@ -12,6 +12,7 @@ mod exit;
 mod k6;
 mod kill;
 mod overload;
+mod recover;
 mod restore;
 mod story;
 mod tamper;
