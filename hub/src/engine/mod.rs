@@ -6,6 +6,7 @@ pub mod decide;
 mod digest;
 mod events;
 mod fates;
+mod give;
 pub mod head;
 mod hello;
 mod import;
