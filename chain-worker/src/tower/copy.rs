@@ -75,6 +75,9 @@ pub enum Unsound {
     /// No tree can be made of them.
     #[error("batch {0} has no state, too many, or some in the wrong order")]
     Tree(u64),
+    /// Its channels belong to another hub than the one that was asked about.
+    #[error("batch {0} is another hub's")]
+    OtherHub(u64),
     /// Nobody gives the parameters of one of its channels.
     #[error("batch {0} holds a channel whose parameters are not given")]
     NoParams(u64),

@@ -13,8 +13,8 @@ use crate::store::{copied, copies};
 use crate::worker::{Lead, Worker};
 use chain_messages::tower::{AttestedBatch, CHANNELS, ParamsRequest};
 use hub_client::{HubClient, HubError};
-use hub_core::ChannelId;
 use hub_core::eip712::Domain;
+use hub_core::{Address, ChannelId};
 use runtime::shutdown::Shutdown;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -234,7 +234,8 @@ async fn pull(
         let mark = whole.then_some(page.next);
         whole &= page.next >= last;
         pulled.more = page.more;
-        let (sound, unsound) = sort_out(worker, source, page.batches, lead, memory).await?;
+        let (sound, unsound) =
+            sort_out(worker, address, source, page.batches, lead, memory).await?;
         let mut tx = worker.begin(lead).await?;
         let states = copied::keep(&mut tx, address, &sound).await?;
         let copied_at = (!page.more).then_some(asked_at);
@@ -256,6 +257,7 @@ async fn pull(
 /// channel in them, and what is wrong with the others.
 async fn sort_out(
     worker: &Worker,
+    hub: Address,
     source: &Source,
     batches: Vec<AttestedBatch>,
     lead: Lead,
@@ -284,7 +286,7 @@ async fn sort_out(
     let (mut sound, mut unsound) = (Vec::new(), Vec::new());
     for (opened, batch) in opened {
         let id = batch.batch_id;
-        match opened.and_then(|opened| check(id, &opened, &domain, &memory.signers)) {
+        match opened.and_then(|opened| check(hub, id, &opened, &domain, &memory.signers)) {
             Ok(()) => sound.push(batch),
             Err(why) => unsound.push((id, why)),
         }
@@ -292,8 +294,17 @@ async fn sort_out(
     Ok((sound, unsound))
 }
 
-fn check(id: u64, batch: &Opened, domain: &Domain, signers: &Signers) -> Result<(), Unsound> {
+fn check(
+    hub: Address,
+    id: u64,
+    batch: &Opened,
+    domain: &Domain,
+    signers: &Signers,
+) -> Result<(), Unsound> {
     let all = signers.of(batch).ok_or(Unsound::NoParams(id))?;
+    if all.iter().any(|one| one.hub != hub) {
+        return Err(Unsound::OtherHub(id));
+    }
     all.iter().try_for_each(|one| batch.verify(domain, one))
 }
 
