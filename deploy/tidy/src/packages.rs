@@ -26,21 +26,42 @@ pub struct Packages {
     pub ours: BTreeMap<String, String>,
 }
 
-/// Reads them from cargo, without the network.
+/// Reads them from cargo, without the network: of this platform only, because what other platforms
+/// need is on no machine that has only built for itself.
 ///
 /// # Errors
 /// When cargo can't be run, or says no.
 pub fn read(root: &Path) -> io::Result<Packages> {
+    let version = cargo(root, &["--version", "--verbose"])?;
+    let version = String::from_utf8_lossy(&version);
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .ok_or_else(|| io::Error::other("cargo does not say what platform it is for"))?;
+    let metadata = cargo(
+        root,
+        &[
+            "metadata",
+            "--format-version=1",
+            "--offline",
+            "--filter-platform",
+            host,
+        ],
+    )?;
+    let metadata = serde_json::from_slice(&metadata)?;
+    parse(&metadata).ok_or_else(|| io::Error::other("cargo metadata has another form"))
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> io::Result<Vec<u8>> {
     let output = Command::new(option_env!("CARGO").unwrap_or("cargo"))
-        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(arguments)
         .current_dir(root)
         .output()?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(io::Error::other(message));
     }
-    let metadata = serde_json::from_slice(&output.stdout)?;
-    parse(&metadata).ok_or_else(|| io::Error::other("cargo metadata has another form"))
+    Ok(output.stdout)
 }
 
 fn parse(metadata: &Value) -> Option<Packages> {
