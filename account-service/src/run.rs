@@ -11,13 +11,13 @@ use crate::engine::{Engine, EngineConfig, EngineMetrics, HubEndpoint};
 use crate::limits::Limits;
 use crate::reconciler::{self, Sources};
 use crate::retention::{Retention, RetentionMetrics};
-use crate::store::heads::Head;
 use crate::store::{self, recon};
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
+use hub_core::{ChannelId, Version};
 use runtime::config::read_secret;
 use runtime::ops::{self, Ops};
 use runtime::shutdown::Shutdown;
@@ -256,12 +256,11 @@ fn listen(config: &Config, app: &web::Data<App>, ops: Ops) -> anyhow::Result<(Se
 }
 
 /// Tells all replicas which versions committed batches led to.
-async fn tell_versions(mut versions: mpsc::Receiver<Vec<Head>>, balances: Arc<Balances>) {
-    while let Some(heads) = versions.recv().await {
-        let reached: Vec<_> = heads
-            .iter()
-            .map(|head| (head.state.channel_id, head.state.version))
-            .collect();
+async fn tell_versions(
+    mut versions: mpsc::Receiver<Vec<(ChannelId, Version)>>,
+    balances: Arc<Balances>,
+) {
+    while let Some(reached) = versions.recv().await {
         balances.advance(&reached).await;
     }
 }

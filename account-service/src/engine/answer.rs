@@ -7,21 +7,12 @@ use super::lane::Lane;
 use super::types::{Entry, GroupRefused, Kind, OperationOutcome, Outcome, Posted};
 use crate::store::directory::Account;
 use crate::store::journal::entry;
+use hub_core::Amount;
 use hub_core::fold::LegOutcome;
-use hub_core::{Amount, ChannelId, Hash32, State};
-use std::collections::HashMap;
 use std::sync::Arc;
-
-type States = HashMap<ChannelId, (State, Hash32)>;
 
 /// Answers everybody.
 pub(crate) fn answer(lane: &Lane, groups: Vec<Group>, prepared: Prepared) {
-    let states: States = prepared
-        .states
-        .iter()
-        .zip(&prepared.hashes)
-        .map(|(state, hash)| (state.channel_id, (*state, *hash)))
-        .collect();
     let posted = prepared.plan.operations.len();
     if posted > 0 {
         // Far below 2^52, so exact.
@@ -37,13 +28,13 @@ pub(crate) fn answer(lane: &Lane, groups: Vec<Group>, prepared: Prepared) {
         let result = match refused_at {
             Some(at) => Err(GroupRefused::new(
                 at,
-                outcome(lane, &group.jobs[at], &decisions[at], &states, &prepared),
+                outcome(lane, &group.jobs[at], &decisions[at], &prepared),
             )),
             None => Ok(group
                 .jobs
                 .iter()
                 .zip(decisions)
-                .map(|(job, decision)| outcome(lane, job, decision, &states, &prepared))
+                .map(|(job, decision)| outcome(lane, job, decision, &prepared))
                 .collect::<Vec<_>>()),
         };
         // An atomic group of one has nothing to drop, yet its refusal is the group's.
@@ -65,13 +56,7 @@ fn is_done(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Done { .. })
 }
 
-fn outcome(
-    lane: &Lane,
-    job: &Job,
-    decision: &Decision,
-    states: &States,
-    prepared: &Prepared,
-) -> Outcome {
+fn outcome(lane: &Lane, job: &Job, decision: &Decision, prepared: &Prepared) -> Outcome {
     let count = |outcome: &str| {
         let labels = [kind_label(job.kind), outcome];
         lane.metrics.operations.with_label_values(&labels).inc();
@@ -90,23 +75,11 @@ fn outcome(
         }
         Decision::Pending => {
             count("pending_funding");
-            done(posted(
-                job,
-                &[],
-                states,
-                prepared,
-                OperationOutcome::PendingFunding,
-            ))
+            done(posted(job, &[], prepared, OperationOutcome::PendingFunding))
         }
         Decision::Posted(outcomes) => {
             count("done");
-            done(posted(
-                job,
-                outcomes,
-                states,
-                prepared,
-                OperationOutcome::Done,
-            ))
+            done(posted(job, outcomes, prepared, OperationOutcome::Done))
         }
         // Its group is answered by the job that refused it.
         Decision::Dropped => Outcome::KeyMismatch,
@@ -124,21 +97,20 @@ fn done(operation: Posted) -> Outcome {
 pub(crate) fn posted(
     job: &Job,
     outcomes: &[LegOutcome],
-    states: &States,
     prepared: &Prepared,
     outcome: OperationOutcome,
 ) -> Posted {
     let (debit, credit) = sides(outcomes);
     let side = |account: &Option<Arc<Account>>, leg: Option<LegOutcome>| -> Option<Entry> {
         let (account, leg) = (account.as_ref()?, leg?);
-        let (state, hash) = states.get(&leg.channel)?;
+        let (_, state, hash) = prepared.state(&leg.channel)?;
         Some(entry(account.id, state, *hash, leg.user_balance_after))
     };
     let mut credit = side(&job.payee, credit);
     if let (Kind::Open, Some(account)) = (job.kind, &job.payee) {
-        credit = states
-            .get(&account.channel)
-            .map(|(state, hash)| entry(account.id, state, *hash, Amount::ZERO));
+        credit = prepared
+            .state(&account.channel)
+            .map(|(_, state, hash)| entry(account.id, state, *hash, Amount::ZERO));
     }
     let is_done = outcome == OperationOutcome::Done;
     Posted {

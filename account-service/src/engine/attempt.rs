@@ -11,7 +11,7 @@ use super::job::{Group, Job};
 use super::lane::Lane;
 use super::types::{Order, Outcome, RetryReason};
 use super::write::{self, Write};
-use super::{answer, closing, limits, refusals};
+use super::{ByChannel, answer, closing, limits, refusals};
 use crate::store::{self, heads::Head};
 use hub_client::{
     BatchMark, BatchRequest, Fate, HubError, HubRefusal, ISSUE_LIMIT, ISSUE_PER_ORDER, Proposal,
@@ -20,7 +20,7 @@ use hub_client::{
 use hub_core::merkle::Tree;
 use hub_core::{ChannelId, State, StateBatch, Typed, Version, signature};
 use sqlx::{Postgres, Transaction};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -30,8 +30,8 @@ use uuid::Uuid;
 pub(crate) struct Batch {
     pub channels: Vec<ChannelId>,
     pub groups: Vec<Group>,
-    pub heads: HashMap<ChannelId, Head>,
-    pub floors: HashMap<ChannelId, Version>,
+    pub heads: ByChannel<Head>,
+    pub floors: ByChannel<Version>,
 }
 
 /// What the lane learns from a finished batch.
@@ -40,7 +40,7 @@ pub(crate) struct Finished {
     pub groups: usize,
     pub channels: Vec<ChannelId>,
     pub heads: Vec<Head>,
-    pub floors: HashMap<ChannelId, Version>,
+    pub floors: ByChannel<Version>,
 }
 
 /// Why a try did not commit.
@@ -73,16 +73,42 @@ impl From<sqlx::Error> for Failure {
 pub(crate) struct Prepared {
     pub id: Uuid,
     pub plan: Plan,
-    pub heads: HashMap<ChannelId, Head>,
+    pub heads: Arc<ByChannel<Head>>,
+    /// The new states, in channel id order: the leaves.
     pub states: Vec<State>,
     pub hashes: Vec<hub_core::Hash32>,
+    /// The leaf of each channel.
+    pub leaves: ByChannel<u32>,
     pub now: OffsetDateTime,
+}
+
+impl Prepared {
+    pub fn new(id: Uuid, plan: Plan, known: &Known) -> Self {
+        let states: Vec<_> = plan.successors.iter().map(|next| next.state).collect();
+        let channels = states.iter().map(|state| state.channel_id);
+        Self {
+            id,
+            plan,
+            heads: known.heads.clone(),
+            hashes: states.iter().map(Typed::hash_struct).collect(),
+            leaves: channels.zip(0..).collect(),
+            states,
+            now: runtime::clock::now(),
+        }
+    }
+
+    /// The new state of a channel: its leaf, itself and its hash.
+    pub fn state(&self, channel: &ChannelId) -> Option<(u32, &State, &hub_core::Hash32)> {
+        let leaf = *self.leaves.get(channel)?;
+        let at = usize::try_from(leaf).ok()?;
+        Some((leaf, self.states.get(at)?, self.hashes.get(at)?))
+    }
 }
 
 /// Runs a batch to its end and answers its callers.
 pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
     let mut known = Known {
-        heads: batch.heads,
+        heads: Arc::new(batch.heads),
         floors: batch.floors,
         ..Known::default()
     };
@@ -106,13 +132,15 @@ pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
                     .observe(started.elapsed().as_secs_f64());
                 lane.outbox.notify_one();
                 let heads = new_heads(&prepared, committed.as_ref());
-                publish(&lane, &heads);
+                if committed.is_some() {
+                    publish(&lane, &prepared);
+                }
                 answer::answer(&lane, batch.groups, prepared);
                 return Finished {
                     groups: size,
                     channels: batch.channels,
                     heads,
-                    floors: HashMap::new(),
+                    floors: ByChannel::default(),
                 };
             }
             Err(Failure::Again(cause)) => {
@@ -158,15 +186,7 @@ async fn attempt(
         refresh(lane, &doubtful, known).await?;
         plan = sealed(lane, groups, known, verdicts)?;
     }
-    let states: Vec<_> = plan.successors.iter().map(|next| next.state).collect();
-    let prepared = Prepared {
-        id: Uuid::now_v7(),
-        hashes: states.iter().map(Typed::hash_struct).collect(),
-        states,
-        plan,
-        heads: known.heads.clone(),
-        now: runtime::clock::now(),
-    };
+    let prepared = Prepared::new(Uuid::now_v7(), plan, known);
     let write = Write::of(groups, &prepared);
     if write.is_empty() {
         return Ok((prepared, None));
@@ -214,9 +234,9 @@ fn doubtful(groups: &[Group], plan: &Plan, known: &Known) -> Vec<ChannelId> {
 
 async fn refresh(lane: &Lane, channels: &[ChannelId], known: &mut Known) -> Result<(), Failure> {
     let mut connection = lane.pool.acquire().await?;
-    for head in store::heads::load(&mut connection, channels).await? {
-        known.heads.insert(head.state.channel_id, head);
-    }
+    let heads = store::heads::load(&mut connection, channels).await?;
+    let heads = heads.into_iter().map(|head| (head.state.channel_id, head));
+    Arc::make_mut(&mut known.heads).extend(heads);
     known.fresh.extend(channels);
     Ok(())
 }
@@ -224,7 +244,7 @@ async fn refresh(lane: &Lane, channels: &[ChannelId], known: &mut Known) -> Resu
 fn forget(error: write::WriteError, known: &mut Known) -> Failure {
     match error {
         write::WriteError::Stale => {
-            known.heads.clear();
+            known.heads = Arc::default();
             known.fresh.clear();
             Failure::Again("stale")
         }
@@ -515,7 +535,7 @@ async fn react(
         }
         HubRefusal::BaseDiffers { channel } => {
             // Either side may be the edited one; our own row is judged when it is read anew.
-            known.heads.remove(&channel);
+            Arc::make_mut(&mut known.heads).remove(&channel);
             verdicts.frozen.insert(channel);
             Failure::Again("frozen")
         }
@@ -590,7 +610,7 @@ async fn base_unknown(
         Ok(true) => Failure::Again("base_unknown"),
         // The batch is nowhere: this replica's remembered head is no base.
         Ok(false) => {
-            known.heads.clear();
+            known.heads = Arc::default();
             known.fresh.clear();
             Failure::Again("base_unknown")
         }
@@ -607,7 +627,7 @@ async fn behind(lane: &Lane, channel: ChannelId, held: Version, known: &mut Know
     };
     match row.await {
         Ok(heads) if heads.first().is_some_and(|head| head.state.version >= held) => {
-            known.heads.clear();
+            known.heads = Arc::default();
             Failure::Again("stale")
         }
         Ok(_) => {
@@ -661,12 +681,8 @@ fn rule(
 }
 
 fn new_heads(prepared: &Prepared, signed: Option<&SignedBatch>) -> Vec<Head> {
-    let next = prepared.plan.successors.iter().zip(&prepared.hashes);
-    let moved: HashMap<_, _> = next
-        .map(|(next, hash)| (next.state.channel_id, (next.state, *hash)))
-        .collect();
-    let after = |head: &Head| match (moved.get(&head.state.channel_id), signed) {
-        (Some((state, hash)), Some(signed)) => Some(Head {
+    let after = |head: &Head| match (prepared.state(&head.state.channel_id), signed) {
+        (Some((_, state, hash)), Some(signed)) => Some(Head {
             state: *state,
             state_hash: *hash,
             batch: prepared.id,
@@ -697,10 +713,12 @@ fn new_heads(prepared: &Prepared, signed: Option<&SignedBatch>) -> Vec<Head> {
     heads
 }
 
-fn publish(lane: &Lane, heads: &[Head]) {
+fn publish(lane: &Lane, prepared: &Prepared) {
     if let Some(committed) = &lane.committed {
+        let states = prepared.states.iter();
+        let versions = states.map(|state| (state.channel_id, state.version));
         // A full channel only costs the cache a refresh.
-        let _ = committed.try_send(heads.to_vec());
+        let _ = committed.try_send(versions.collect());
     }
 }
 

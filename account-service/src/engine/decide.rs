@@ -4,7 +4,7 @@
 
 use super::job::{Group, Job};
 use super::types::{Order, Outcome, Refused, RetryReason};
-use super::{closing, refusals};
+use super::{ByChannel, Channels, closing, refusals};
 use crate::store::heads::{ChannelStatus, Head};
 use crate::store::journal::{Existing, ExistingResult, KeyId};
 use hub_core::fold::{LegOutcome, Successor};
@@ -13,15 +13,16 @@ use hub_core::{
     Action, Amount, ChannelId, Domain, Facts, Fold, Operation, OperationId, Refusal, Version,
 };
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// What the database says about a batch before it is decided.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// Heads of all touched channels that have one.
-    pub heads: HashMap<ChannelId, Head>,
+    pub heads: Arc<ByChannel<Head>>,
     /// Channels whose heads were read for this batch, and not remembered from an earlier one.
-    pub fresh: HashSet<ChannelId>,
+    pub fresh: Channels,
     /// Of the issuances to complete, those that still wait.
     pub waiting: HashSet<Uuid>,
     /// Keys that were used before.
@@ -31,7 +32,7 @@ pub(crate) struct Known {
     /// External ids that are taken.
     pub external_ids: HashSet<(Uuid, String)>,
     /// Highest version the hub said is used, where it lies above the head's.
-    pub floors: HashMap<ChannelId, Version>,
+    pub floors: ByChannel<Version>,
 }
 
 /// What the hub or the database said about operations and channels in earlier tries.
@@ -133,17 +134,17 @@ impl Decider<'_> {
         if !group.atomic {
             return group.jobs.iter().map(|job| self.job(job)).collect();
         }
+        if let Some(refused) = self.refused_before(group) {
+            return refused;
+        }
+        self.fold.begin();
         let before = (
-            self.fold.clone(),
             self.operations.len(),
             self.headroom,
             self.client_refs.clone(),
             self.keys.clone(),
         );
         let mut decisions: Vec<_> = Vec::with_capacity(group.jobs.len());
-        if let Some(refused) = self.refused_before(group) {
-            return refused;
-        }
         for (at, job) in group.jobs.iter().enumerate() {
             let decision = self.job(job);
             let done = matches!(
@@ -151,15 +152,16 @@ impl Decider<'_> {
                 Decision::Posted(_) | Decision::Answered(Outcome::Done { .. })
             );
             if !done {
-                let keys;
-                (self.fold, _, self.headroom, self.client_refs, keys) = before;
-                self.operations.truncate(before.1);
-                self.keys = keys;
+                self.fold.undo();
+                let operations;
+                (operations, self.headroom, self.client_refs, self.keys) = before;
+                self.operations.truncate(operations);
                 self.keys.extend(group.key());
                 return alone(group.jobs.len(), at, decision);
             }
             decisions.push(decision);
         }
+        self.fold.keep();
         decisions
     }
 

@@ -63,7 +63,7 @@ fn head(n: u8, user: u128) -> Head {
 fn known(balances: &[(u8, u128)]) -> Known {
     let heads = balances.iter().map(|(n, user)| head(*n, *user));
     Known {
-        heads: heads.map(|head| (head.state.channel_id, head)).collect(),
+        heads: Arc::new(heads.map(|head| (head.state.channel_id, head)).collect()),
         ..Known::default()
     }
 }
@@ -150,12 +150,7 @@ fn open(key: &str, n: u8, external_id: &str) -> Job {
 }
 
 fn groups(jobs: Vec<Job>, atomic: bool) -> Vec<Group> {
-    let group = |jobs| Group {
-        jobs,
-        atomic,
-        place: None,
-        reply: oneshot::channel().0,
-    };
+    let group = |jobs| Group::new(jobs, atomic, None, oneshot::channel().0);
     if atomic {
         return vec![group(jobs)];
     }
@@ -291,7 +286,9 @@ fn a_client_reference_and_an_external_id_are_used_once() {
 #[test]
 fn an_edited_head_freezes_its_channel_and_no_other() {
     let mut known = known(&[(1, 100), (2, 0), (3, 50)]);
-    let edited = known.heads.get_mut(&ChannelId([1; 32])).unwrap();
+    let edited = Arc::make_mut(&mut known.heads)
+        .get_mut(&ChannelId([1; 32]))
+        .unwrap();
     edited.state.user_balance = Amount::new(101);
     known.fresh.insert(ChannelId([1; 32]));
     let jobs = vec![
@@ -325,7 +322,10 @@ fn frozen_and_closed_accounts_are_refused_on_either_side() {
         (ChannelStatus::Closed, "ACCOUNT_CLOSED"),
     ] {
         let mut known = known(&[(1, 100), (2, 100)]);
-        known.heads.get_mut(&ChannelId([2; 32])).unwrap().status = status;
+        Arc::make_mut(&mut known.heads)
+            .get_mut(&ChannelId([2; 32]))
+            .unwrap()
+            .status = status;
         let jobs = vec![transfer("a", 1, 2, 1), transfer("b", 2, 1, 1)];
         let plan = plan(&groups(jobs, false), &known, &Verdicts::default());
         assert_eq!(codes(&plan), [code, code]);

@@ -1,14 +1,13 @@
 //! What a request would do: the same decisions on heads read just now, and nothing written.
 
-use super::Engine;
 use super::answer;
 use super::attempt::Prepared;
 use super::decide::{Decision, Known, Verdicts, decide};
 use super::job::{Group, GroupResult, Job};
 use super::types::{GroupRefused, OperationOutcome, Outcome, RetryReason};
+use super::{ByChannel, Engine};
 use crate::store;
-use hub_core::Typed as _;
-use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -33,7 +32,7 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
         let mut connection = engine.pool().acquire().await?;
         store::heads::load(&mut connection, &channels).await
     };
-    let heads: HashMap<_, _> = match heads.await {
+    let heads: ByChannel<_> = match heads.await {
         Ok(heads) => heads
             .into_iter()
             .map(|head| (head.state.channel_id, head))
@@ -45,16 +44,11 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
     };
     let known = Known {
         fresh: heads.keys().copied().collect(),
-        heads,
+        heads: Arc::new(heads),
         ..Known::default()
     };
     let (reply, _) = oneshot::channel();
-    let group = Group {
-        jobs: jobs.to_vec(),
-        atomic,
-        place: None,
-        reply,
-    };
+    let group = Group::new(jobs.to_vec(), atomic, None, reply);
     let verdicts = Verdicts {
         headroom: handle.lane.headroom(),
         per_order: handle.lane.caps().map(|caps| caps.per_order),
@@ -64,15 +58,7 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
     let Ok(plan) = decide(&handle.lane.terms.domain, &groups, &known, &verdicts) else {
         return failed(RetryReason::Internal);
     };
-    let states: Vec<_> = plan.successors.iter().map(|next| next.state).collect();
-    let prepared = Prepared {
-        id: Uuid::nil(),
-        hashes: states.iter().map(|state| state.hash_struct()).collect(),
-        states,
-        plan,
-        heads: known.heads,
-        now: runtime::clock::now(),
-    };
+    let prepared = Prepared::new(Uuid::nil(), plan, &known);
     let outcomes: Vec<_> = jobs
         .iter()
         .zip(&prepared.plan.decisions[0])
@@ -105,14 +91,8 @@ fn refuse_or(jobs: &[Job], reason: RetryReason) -> GroupResult {
 }
 
 fn would_do(job: &Job, decision: &Decision, prepared: &Prepared) -> Option<Outcome> {
-    let states = prepared
-        .states
-        .iter()
-        .zip(&prepared.hashes)
-        .map(|(state, hash)| (state.channel_id, (*state, *hash)))
-        .collect();
     let posted = |outcomes: &[_], outcome| {
-        let mut posted = answer::posted(job, outcomes, &states, prepared, outcome);
+        let mut posted = answer::posted(job, outcomes, prepared, outcome);
         posted.batch = None;
         Some(Outcome::WouldDo(Box::new(posted)))
     };

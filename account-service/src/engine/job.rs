@@ -4,7 +4,7 @@ use super::limits;
 use super::types::{GroupRefused, Kind, Order, Outcome, Refused, Request};
 use crate::store::directory::Account;
 use crate::store::journal::KeyId;
-use hub_core::{Action, Amount, Operation, OperationId, Version};
+use hub_core::{Action, Amount, ChannelId, Operation, OperationId, Version};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
@@ -109,6 +109,8 @@ pub(crate) type GroupResult = Result<Vec<Outcome>, GroupRefused>;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub jobs: Vec<Job>,
+    /// All that the jobs touch, each once.
+    pub channels: Vec<ChannelId>,
     /// All or none.
     pub atomic: bool,
     /// Held until the group is answered and dropped; the system's own orders need none.
@@ -118,6 +120,25 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    pub fn new(
+        jobs: Vec<Job>,
+        atomic: bool,
+        place: Option<Place>,
+        reply: oneshot::Sender<GroupResult>,
+    ) -> Self {
+        let sides = jobs.iter().flat_map(|job| [&job.payer, &job.payee]);
+        let mut channels: Vec<_> = sides.flatten().map(|account| account.channel).collect();
+        channels.sort_unstable();
+        channels.dedup();
+        Self {
+            jobs,
+            channels,
+            atomic,
+            place,
+            reply,
+        }
+    }
+
     /// What an atomic group is refused under, whichever job refuses it: the key of its first, which
     /// every other body under the same key has as well.
     pub fn key(&self) -> Option<KeyId> {

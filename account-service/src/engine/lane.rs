@@ -6,12 +6,13 @@ use super::job::Group;
 use super::limits;
 use super::metrics::EngineMetrics;
 use super::types::{Outcome, RetryReason};
+use super::{ByChannel, Channels};
 use crate::store::heads::Head;
 use hub_client::{BatchMark, Fate, HubClient, IssueCaps, Terms};
 use hub_core::{Amount, ChannelId, Version};
 use signer::Signer;
 use sqlx::PgPool;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -33,8 +34,8 @@ pub(crate) struct Lane {
     pub outbox: Arc<Notify>,
     /// Wakes whoever hands fates to the hub.
     pub fates_ready: Notify,
-    /// Committed heads, for the cache of balances.
-    pub committed: Option<mpsc::Sender<Vec<Head>>>,
+    /// Which versions were committed, for the cache of balances.
+    pub committed: Option<mpsc::Sender<Vec<(ChannelId, Version)>>>,
     pub draining: AtomicBool,
     running: AtomicBool,
     shared: Mutex<Shared>,
@@ -73,7 +74,7 @@ pub(crate) struct LaneParts {
     pub metrics: EngineMetrics,
     pub batch_max: usize,
     pub outbox: Arc<Notify>,
-    pub committed: Option<mpsc::Sender<Vec<Head>>>,
+    pub committed: Option<mpsc::Sender<Vec<(ChannelId, Version)>>>,
 }
 
 impl Lane {
@@ -254,9 +255,9 @@ impl Lane {
 /// What the lane remembers of channels between batches.
 #[derive(Default)]
 struct Memory {
-    heads: HashMap<ChannelId, Head>,
-    floors: HashMap<ChannelId, Version>,
-    busy: HashSet<ChannelId>,
+    heads: ByChannel<Head>,
+    floors: ByChannel<Version>,
+    busy: Channels,
     /// Groups of all running batches.
     in_flight: usize,
 }
@@ -378,9 +379,15 @@ fn start(
         }
         return;
     }
-    let channels: HashSet<_> = groups.iter().flat_map(channels_of).collect();
+    let mut channels: Vec<_> = groups
+        .iter()
+        .flat_map(|group| &group.channels)
+        .copied()
+        .collect();
+    channels.sort_unstable();
+    channels.dedup();
     memory.in_flight += groups.len();
-    memory.busy.extend(channels.iter().copied());
+    memory.busy.extend(&channels);
     let heads = channels
         .iter()
         .filter_map(|channel| memory.heads.get(channel).map(|head| (*channel, *head)))
@@ -390,7 +397,7 @@ fn start(
         .filter_map(|channel| memory.floors.get(channel).map(|floor| (*channel, *floor)))
         .collect();
     let batch = attempt::Batch {
-        channels: channels.into_iter().collect(),
+        channels,
         groups,
         heads,
         floors,
@@ -398,37 +405,33 @@ fn start(
     running.spawn(attempt::run(lane.clone(), batch));
 }
 
-fn channels_of(group: &Group) -> impl Iterator<Item = ChannelId> + '_ {
-    group.jobs.iter().flat_map(|job| {
-        [&job.payer, &job.payee]
-            .into_iter()
-            .flatten()
-            .map(|account| account.channel)
-    })
-}
-
 /// Takes groups, in order, whose channels no running batch holds. A group that has to wait
-/// keeps later ones on its channels waiting too, so that nothing overtakes.
-fn pick(waiting: &mut VecDeque<Group>, busy: &HashSet<ChannelId>, max: usize) -> Vec<Group> {
+/// keeps later ones on its channels waiting too, so that nothing overtakes. Looks at twice as many
+/// jobs as fit into a batch: of long lists, which hardly ever are free, that is a few.
+fn pick(waiting: &mut VecDeque<Group>, busy: &Channels, max: usize) -> Vec<Group> {
     let mut picked = Vec::new();
-    let mut jobs = 0;
-    let mut blocked = HashSet::new();
-    let mut rest = VecDeque::with_capacity(waiting.len());
-    while let Some(group) = waiting.pop_front() {
+    let (mut jobs, mut looked) = (0, 0);
+    let mut blocked = Channels::default();
+    let mut rest = Vec::new();
+    while looked < 2 * max
+        && let Some(group) = waiting.pop_front()
+    {
+        looked += group.jobs.len();
         if jobs > 0 && jobs + group.jobs.len() > max {
-            rest.push_back(group);
+            rest.push(group);
             break;
         }
-        let free = channels_of(&group).all(|c| !busy.contains(&c) && !blocked.contains(&c));
-        if free {
+        let mut channels = group.channels.iter();
+        if channels.all(|channel| !busy.contains(channel) && !blocked.contains(channel)) {
             jobs += group.jobs.len();
             picked.push(group);
         } else {
-            blocked.extend(channels_of(&group));
-            rest.push_back(group);
+            blocked.extend(&group.channels);
+            rest.push(group);
         }
     }
-    rest.append(waiting);
-    *waiting = rest;
+    for group in rest.into_iter().rev() {
+        waiting.push_front(group);
+    }
     picked
 }

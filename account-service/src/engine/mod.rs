@@ -37,11 +37,10 @@ pub use settle::handle_event;
 pub use types::*;
 
 use crate::store::directory::Account;
-use crate::store::heads::Head;
 use crate::store::journal::KeyId;
 use accounts::LookUp;
 use hub_client::{IssueCaps, Terms};
-use hub_core::Address;
+use hub_core::{Address, ChannelId, Version};
 use job::{Group, GroupResult, Job, Room};
 use lane::Lane;
 use signer::Signer;
@@ -51,6 +50,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
+
+/// By channel. Ids are hashes and made by ourselves, so a hasher that is only fast will do.
+pub(crate) type ByChannel<V> = HashMap<ChannelId, V, foldhash::fast::RandomState>;
+/// Channels, in no order.
+pub(crate) type Channels = HashSet<ChannelId, foldhash::fast::RandomState>;
 
 /// What the engine needs.
 pub struct EngineConfig {
@@ -72,8 +76,8 @@ pub struct EngineConfig {
     pub metrics: EngineMetrics,
     /// Woken when there may be something in the outbox.
     pub outbox: Arc<Notify>,
-    /// Gets the heads of every committed batch, for the cache of balances.
-    pub committed: Option<mpsc::Sender<Vec<Head>>>,
+    /// Is told which versions each batch committed, for the cache of balances.
+    pub committed: Option<mpsc::Sender<Vec<(ChannelId, Version)>>>,
 }
 
 /// Where a hub is.
@@ -256,12 +260,7 @@ impl Engine {
         };
         let opened: Vec<_> = jobs.iter().filter_map(Job::opened).collect();
         let (reply, answer) = oneshot::channel();
-        let group = Group {
-            jobs,
-            atomic,
-            place: Some(place),
-            reply,
-        };
+        let group = Group::new(jobs, atomic, Some(place), reply);
         match handle.queue.try_send(group) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return retry(RetryReason::Backpressure),

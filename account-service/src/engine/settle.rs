@@ -269,12 +269,7 @@ async fn resume(
         return Ok(());
     };
     let (reply, answer) = oneshot::channel();
-    let group = job::Group {
-        jobs: vec![job],
-        atomic: false,
-        place: None,
-        reply,
-    };
+    let group = job::Group::new(vec![job], false, None, reply);
     // Whatever the answer is, the row says whether it still waits.
     if handle.queue.try_send(group).is_ok()
         && let Ok(Ok(outcomes)) = answer.await

@@ -14,9 +14,8 @@ use crate::store::settlement::{self, NewWithdrawal};
 use crate::store::{self, RowCount};
 use chain_messages::{Command, topology};
 use hub_core::fold::LegOutcome;
-use hub_core::{Action, Amount, ChannelId};
+use hub_core::{Action, Amount};
 use sqlx::PgConnection;
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -67,12 +66,6 @@ pub(crate) struct Write {
 impl Write {
     /// Collects the rows.
     pub fn of(groups: &[Group], prepared: &Prepared) -> Self {
-        let leaves: HashMap<_, _> = prepared
-            .states
-            .iter()
-            .zip(0_u32..)
-            .map(|(state, leaf)| (state.channel_id, (state.version, leaf)))
-            .collect();
         let mut write = Self::default();
         for (next, hash) in prepared.plan.successors.iter().zip(&prepared.hashes) {
             if let Some(head) = prepared.heads.get(&next.state.channel_id)
@@ -94,7 +87,7 @@ impl Write {
                     }
                     Decision::Refused(_) => {}
                     Decision::Pending => write.pending(job),
-                    Decision::Posted(outcomes) => write.posted(job, outcomes, &leaves, prepared),
+                    Decision::Posted(outcomes) => write.posted(job, outcomes, prepared),
                 }
             }
         }
@@ -116,18 +109,12 @@ impl Write {
         self.funding = Some((needed, job.request.correlation_id.clone()));
     }
 
-    fn posted(
-        &mut self,
-        job: &Job,
-        outcomes: &[LegOutcome],
-        leaves: &HashMap<ChannelId, (u64, u32)>,
-        prepared: &Prepared,
-    ) {
+    fn posted(&mut self, job: &Job, outcomes: &[LegOutcome], prepared: &Prepared) {
         let leg = |outcome: Option<LegOutcome>| {
             let outcome = outcome?;
-            let (version, leaf) = *leaves.get(&outcome.channel)?;
+            let (leaf, state, _) = prepared.state(&outcome.channel)?;
             Some(RowLeg {
-                version,
+                version: state.version,
                 balance: outcome.user_balance_after,
                 leaf,
             })
@@ -135,11 +122,11 @@ impl Write {
         let (debit, credit) = sides(outcomes);
         let (debit, mut credit) = (leg(debit), leg(credit));
         if let (Order::Open(new), Some(account)) = (&job.request.order, &job.payee) {
-            credit = self.open(account, new, leaves, prepared);
+            credit = self.open(account, new, prepared);
         }
         let mut debit = debit;
         if let (Order::Reopen(ended), Some(account)) = (&job.request.order, &job.payer) {
-            debit = self.reopen(job, ended, account, leaves, prepared);
+            debit = self.reopen(job, ended, account, prepared);
         }
         if let (Some(id), Some(credit)) = (job.resumes, credit) {
             self.completions.push((id, credit));
@@ -180,20 +167,18 @@ impl Write {
         job: &Job,
         ended: &Ended,
         account: &Account,
-        leaves: &HashMap<ChannelId, (u64, u32)>,
         prepared: &Prepared,
     ) -> Option<RowLeg> {
-        let (version, leaf) = *leaves.get(&account.channel)?;
-        let at = usize::try_from(leaf).ok()?;
+        let (leaf, state, hash) = prepared.state(&account.channel)?;
         self.reopened.push(Reopening {
             closing: ended.closing,
             operation: job.operation_id(),
             from: *prepared.heads.get(&account.channel)?,
-            to: prepared.states[at],
-            to_hash: prepared.hashes[at],
+            to: *state,
+            to_hash: *hash,
         });
         Some(RowLeg {
-            version,
+            version: state.version,
             balance: Amount::ZERO,
             leaf,
         })
@@ -203,19 +188,17 @@ impl Write {
         &mut self,
         account: &Arc<Account>,
         new: &super::types::NewAccount,
-        leaves: &HashMap<ChannelId, (u64, u32)>,
         prepared: &Prepared,
     ) -> Option<RowLeg> {
-        let (version, leaf) = *leaves.get(&account.channel)?;
-        let at = usize::try_from(leaf).ok()?;
+        let (leaf, state, hash) = prepared.state(&account.channel)?;
         self.opened.push((account.clone(), new.clone()));
         self.new_heads.push(NewHead {
             account: account.id,
-            state: prepared.states[at],
-            state_hash: prepared.hashes[at],
+            state: *state,
+            state_hash: *hash,
         });
         Some(RowLeg {
-            version,
+            version: state.version,
             balance: Amount::ZERO,
             leaf,
         })

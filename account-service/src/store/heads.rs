@@ -1,6 +1,7 @@
 //! `account.heads` and `account.channel_facts`: the newest co-signed state of each channel.
 
 use hub_core::{Amount, ChannelId, Facts, Hash32, State, Typed};
+use runtime::columns;
 use runtime::pg::{PgAmount, PgChannelId, PgHash};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
@@ -168,53 +169,55 @@ pub async fn advance(
     advances: &[Advance],
     batch: Uuid,
 ) -> sqlx::Result<u64> {
-    let from = |field: fn(&State) -> Amount| -> Vec<PgAmount> {
-        advances
-            .iter()
-            .map(|a| PgAmount(field(&a.from.state)))
-            .collect()
-    };
-    let to = |field: fn(&State) -> Amount| -> Vec<PgAmount> {
-        advances.iter().map(|a| PgAmount(field(&a.to))).collect()
-    };
-    let number = |field: fn(&Advance) -> u64| -> Vec<i64> {
-        advances.iter().map(|a| field(a).cast_signed()).collect()
-    };
-    let hash = |field: fn(&Advance) -> Hash32| -> Vec<PgHash> {
-        advances.iter().map(|a| PgHash(field(a))).collect()
-    };
-    let channels: Vec<_> = advances
-        .iter()
-        .map(|a| PgChannelId(a.to.channel_id))
-        .collect();
-    let epochs: Vec<_> = advances
-        .iter()
-        .map(|a| a.from.state.epoch.cast_signed())
-        .collect();
+    columns!(advances, Advance { from: Head { state: from, state_hash, .. }, to, to_hash } => {
+        channels: PgChannelId(to.channel_id),
+        epochs: from.epoch.cast_signed(),
+        versions: from.version.cast_signed(),
+        hashes: PgHash(*state_hash),
+        hub_balances: PgAmount(from.hub_balance),
+        user_balances: PgAmount(from.user_balance),
+        hub_locked: PgAmount(from.hub_locked),
+        user_locked: PgAmount(from.user_locked),
+        withdrawn: PgAmount(from.withdrawn),
+        deposited: PgAmount(from.deposited),
+        credited: PgAmount(from.credited),
+        new_versions: to.version.cast_signed(),
+        new_acks: to.ack_version.cast_signed(),
+        new_hashes: PgHash(*to_hash),
+        new_hub_balances: PgAmount(to.hub_balance),
+        new_user_balances: PgAmount(to.user_balance),
+        new_hub_locked: PgAmount(to.hub_locked),
+        new_user_locked: PgAmount(to.user_locked),
+        new_withdrawn: PgAmount(to.withdrawn),
+        new_deposited: PgAmount(to.deposited),
+        new_credited: PgAmount(to.credited),
+        new_locks_hashes: PgHash(to.locks_hash),
+        new_transfers_roots: PgHash(to.transfers_root),
+    });
     let done = sqlx::query(ADVANCE)
         .bind(channels)
         .bind(epochs)
-        .bind(number(|a| a.from.state.version))
-        .bind(hash(|a| a.from.state_hash))
-        .bind(from(|s| s.hub_balance))
-        .bind(from(|s| s.user_balance))
-        .bind(from(|s| s.hub_locked))
-        .bind(from(|s| s.user_locked))
-        .bind(from(|s| s.withdrawn))
-        .bind(from(|s| s.deposited))
-        .bind(from(|s| s.credited))
-        .bind(number(|a| a.to.version))
-        .bind(number(|a| a.to.ack_version))
-        .bind(hash(|a| a.to_hash))
-        .bind(to(|s| s.hub_balance))
-        .bind(to(|s| s.user_balance))
-        .bind(to(|s| s.hub_locked))
-        .bind(to(|s| s.user_locked))
-        .bind(to(|s| s.withdrawn))
-        .bind(to(|s| s.deposited))
-        .bind(to(|s| s.credited))
-        .bind(hash(|a| a.to.locks_hash))
-        .bind(hash(|a| a.to.transfers_root))
+        .bind(versions)
+        .bind(hashes)
+        .bind(hub_balances)
+        .bind(user_balances)
+        .bind(hub_locked)
+        .bind(user_locked)
+        .bind(withdrawn)
+        .bind(deposited)
+        .bind(credited)
+        .bind(new_versions)
+        .bind(new_acks)
+        .bind(new_hashes)
+        .bind(new_hub_balances)
+        .bind(new_user_balances)
+        .bind(new_hub_locked)
+        .bind(new_user_locked)
+        .bind(new_withdrawn)
+        .bind(new_deposited)
+        .bind(new_credited)
+        .bind(new_locks_hashes)
+        .bind(new_transfers_roots)
         .bind(batch)
         .execute(connection)
         .await?;
@@ -248,20 +251,13 @@ pub async fn insert(
     batch: Uuid,
     heads: &[NewHead],
 ) -> sqlx::Result<u64> {
-    let channels: Vec<_> = heads
-        .iter()
-        .map(|h| PgChannelId(h.state.channel_id))
-        .collect();
-    let accounts: Vec<_> = heads.iter().map(|h| h.account).collect();
-    let balances: Vec<_> = heads
-        .iter()
-        .map(|h| PgAmount(h.state.hub_balance))
-        .collect();
-    let hashes: Vec<_> = heads.iter().map(|h| PgHash(h.state_hash)).collect();
-    let versions: Vec<_> = heads
-        .iter()
-        .map(|h| h.state.version.cast_signed())
-        .collect();
+    columns!(heads, head => {
+        channels: PgChannelId(head.state.channel_id),
+        accounts: head.account,
+        balances: PgAmount(head.state.hub_balance),
+        hashes: PgHash(head.state_hash),
+        versions: head.state.version.cast_signed(),
+    });
     let done = sqlx::query(INSERT)
         .bind(hub_id)
         .bind(batch)

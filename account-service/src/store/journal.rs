@@ -2,6 +2,7 @@
 
 use crate::engine::{Entry, Kind, OperationOutcome, Posted, Refused, Route};
 use hub_core::{Amount, Hash32, State, Typed, encoding, sha256};
+use runtime::columns;
 use runtime::pg::{PgAmount, PgHash};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -294,23 +295,26 @@ pub async fn insert(
     now: OffsetDateTime,
     rows: &[NewRow],
 ) -> sqlx::Result<u64> {
-    let legs = |leg: fn(&NewRow) -> Option<RowLeg>| {
-        let versions: Vec<_> = rows
-            .iter()
-            .map(|r| leg(r).map(|l| l.version.cast_signed()))
-            .collect();
-        let balances: Vec<_> = rows
-            .iter()
-            .map(|r| leg(r).map(|l| PgAmount(l.balance)))
-            .collect();
-        let leaves: Vec<_> = rows
-            .iter()
-            .map(|r| leg(r).map(|l| l.leaf.cast_signed()))
-            .collect();
-        (versions, balances, leaves)
-    };
-    let (payer_versions, payer_balances, payer_leaves) = legs(|r| r.debit);
-    let (payee_versions, payee_balances, payee_leaves) = legs(|r| r.credit);
+    columns!(rows, row => {
+        ids: row.id,
+        kinds: row.kind as i16,
+        outcomes: row.outcome,
+        owners: row.owner,
+        routes: row.route,
+        keys: row.idem_key.as_str(),
+        hashes: PgHash(row.request_hash),
+        payers: row.payer,
+        payees: row.payee,
+        amounts: PgAmount(row.amount),
+        payer_versions: row.debit.map(|leg| leg.version.cast_signed()),
+        payee_versions: row.credit.map(|leg| leg.version.cast_signed()),
+        payer_balances: row.debit.map(|leg| PgAmount(leg.balance)),
+        payee_balances: row.credit.map(|leg| PgAmount(leg.balance)),
+        payer_leaves: row.debit.map(|leg| leg.leaf.cast_signed()),
+        payee_leaves: row.credit.map(|leg| leg.leaf.cast_signed()),
+        references: row.client_ref.as_deref(),
+        extras: row.extra.as_ref().map(Json),
+    });
     let done = sqlx::query(
         "INSERT INTO account.operations (id, hub_id, kind, outcome, owner, route, idem_key, request_hash,
             payer, payee, amount, payer_version, payee_version, payer_balance, payee_balance,
@@ -329,24 +333,24 @@ pub async fn insert(
     .bind(hub_id)
     .bind(batch)
     .bind(now)
-    .bind(rows.iter().map(|r| r.id).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.kind as i16).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.outcome).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.owner).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.route).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.idem_key.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| PgHash(r.request_hash)).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.payer).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.payee).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| PgAmount(r.amount)).collect::<Vec<_>>())
+    .bind(ids)
+    .bind(kinds)
+    .bind(outcomes)
+    .bind(owners)
+    .bind(routes)
+    .bind(keys)
+    .bind(hashes)
+    .bind(payers)
+    .bind(payees)
+    .bind(amounts)
     .bind(payer_versions)
     .bind(payee_versions)
     .bind(payer_balances)
     .bind(payee_balances)
     .bind(payer_leaves)
     .bind(payee_leaves)
-    .bind(rows.iter().map(|r| r.client_ref.as_deref()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.extra.as_ref().map(Json)).collect::<Vec<_>>())
+    .bind(references)
+    .bind(extras)
     .execute(connection)
     .await?;
     Ok(done.rows_affected())

@@ -140,6 +140,18 @@ fn decode_numeric(bytes: &[u8]) -> Result<Amount, BoxDynError> {
     Ok(Amount::new(units))
 }
 
+/// Takes rows apart into a list for each column, all in one pass: what rows refer to lies all over
+/// the memory, and to fetch it anew for every column costs more than everything else about it.
+#[macro_export]
+macro_rules! columns {
+    ($rows:expr, $row:pat => { $($name:ident: $value:expr),+ $(,)? }) => {
+        $(let mut $name = Vec::with_capacity($rows.len());)+
+        for $row in $rows {
+            $($name.push($value);)+
+        }
+    };
+}
+
 macro_rules! bytes_column {
     ($column:ident, $value:ident) => {
         #[doc = concat!("A [`", stringify!($value), "`] in a `bytea` column.")]

@@ -124,7 +124,20 @@ pub struct LegOutcome {
 /// A set of channels and the operations applied to them so far.
 #[derive(Debug, Clone, Default)]
 pub struct Fold {
-    drafts: BTreeMap<ChannelId, Draft>,
+    drafts: BTreeMap<ChannelId, Box<Draft>>,
+    /// What was done since [`Fold::begin`], while it counts.
+    done: Option<Vec<Done>>,
+}
+
+/// A change of a fold, as it is taken back.
+#[derive(Debug, Clone)]
+enum Done {
+    /// A channel came in, in place of what was there.
+    Inserted(ChannelId, Option<Box<Draft>>),
+    /// A null state was made a new channel.
+    Opened(ChannelId),
+    /// A leg was added to a channel that was at this state.
+    Stepped(State),
 }
 
 impl Fold {
@@ -135,16 +148,56 @@ impl Fold {
 
     /// Brings in a channel at its held state (N2: the newest state with both signatures).
     pub fn insert(&mut self, held: State, facts: Facts) {
-        self.drafts.insert(
-            held.channel_id,
-            Draft {
-                base: held,
-                next: held,
-                facts,
-                legs: Vec::new(),
-                opened: false,
-            },
-        );
+        let draft = Box::new(Draft {
+            base: held,
+            next: held,
+            facts,
+            legs: Vec::new(),
+            opened: false,
+        });
+        let before = self.drafts.insert(held.channel_id, draft);
+        self.note(|| Done::Inserted(held.channel_id, before));
+    }
+
+    /// Begins to remember what is done, so that [`Fold::undo`] takes it back.
+    pub fn begin(&mut self) {
+        self.done = Some(Vec::new());
+    }
+
+    /// Keeps what was done since [`Fold::begin`].
+    pub fn keep(&mut self) {
+        self.done = None;
+    }
+
+    /// Takes back what was done since [`Fold::begin`].
+    pub fn undo(&mut self) {
+        for done in self.done.take().into_iter().flatten().rev() {
+            match done {
+                Done::Inserted(channel, Some(before)) => {
+                    self.drafts.insert(channel, before);
+                }
+                Done::Inserted(channel, None) => {
+                    self.drafts.remove(&channel);
+                }
+                Done::Opened(channel) => {
+                    if let Some(draft) = self.drafts.get_mut(&channel) {
+                        draft.opened = false;
+                    }
+                }
+                Done::Stepped(state) => {
+                    if let Some(draft) = self.drafts.get_mut(&state.channel_id) {
+                        draft.legs.pop();
+                        draft.next = state;
+                    }
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, done: impl FnOnce() -> Done) {
+        if let Some(list) = &mut self.done {
+            list.push(done());
+        }
     }
 
     /// Whether the channel is in the fold.
@@ -196,6 +249,9 @@ impl Fold {
             .into_iter()
             .filter_map(|(leg, next)| {
                 let draft = self.drafts.get_mut(&next.channel_id)?;
+                if let Some(list) = &mut self.done {
+                    list.push(Done::Stepped(draft.next));
+                }
                 draft.next = next;
                 draft.legs.push(leg.hash_struct());
                 Some(LegOutcome {
@@ -223,6 +279,7 @@ impl Fold {
                 return Err(Refusal::AlreadyOpen(id));
             }
             draft.opened = true;
+            self.note(|| Done::Opened(id));
             return Ok(Vec::new());
         }
         self.insert(State::null(id, 0, params.capacity), Facts::default());
@@ -343,7 +400,7 @@ pub(crate) fn give_to_user(next: &mut State, facts: &Facts, amount: Amount) -> R
 }
 
 impl Draft {
-    fn seal(self, used: Version) -> Result<Successor, Refusal> {
+    fn seal(self: Box<Self>, used: Version) -> Result<Successor, Refusal> {
         if used >= MAX_VERSION {
             return Err(Refusal::VersionsExhausted(self.base.channel_id));
         }

@@ -5,10 +5,11 @@ use crate::engine::decide::Move;
 use crate::engine::head::Head;
 use hub_core::encoding::{decode_state, encode_states};
 use hub_core::{ChannelId, ChannelParams, State, Typed as _};
+use runtime::columns;
 use runtime::pg::{PgAmount, PgChannelId, PgHash};
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{Row as _, query::Query};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -137,7 +138,32 @@ pub async fn advance(
     batch_id: u64,
     moves: &[(&Head, &Move)],
 ) -> sqlx::Result<u64> {
-    let query = sqlx::query(
+    columns!(moves, (old, Move { after: new, .. }) => {
+        channels: PgChannelId(new.signed.channel_id),
+        versions: new.signed.version.cast_signed(),
+        acks: new.signed.ack_version.cast_signed(),
+        hub_balances: PgAmount(new.signed.hub_balance),
+        user_balances: PgAmount(new.signed.user_balance),
+        withdrawn: PgAmount(new.signed.withdrawn),
+        deposited: PgAmount(new.signed.deposited),
+        transfers_roots: PgHash(new.signed.transfers_root),
+        hashes: PgHash(new.signed_hash),
+        held_states: encode_states([&new.below]),
+        held_batches: new.below_batch.cast_signed(),
+        pending_increases: PgAmount(new.pending_increase),
+        old_max: old.max_signed.cast_signed(),
+        old_versions: old.signed.version.cast_signed(),
+        old_hub_balances: PgAmount(old.signed.hub_balance),
+        old_user_balances: PgAmount(old.signed.user_balance),
+        old_hub_locked: PgAmount(old.signed.hub_locked),
+        old_user_locked: PgAmount(old.signed.user_locked),
+        old_withdrawn: PgAmount(old.signed.withdrawn),
+        old_deposited: PgAmount(old.signed.deposited),
+        old_credited: PgAmount(old.signed.credited),
+        old_hashes: PgHash(old.signed_hash),
+        old_batches: old.signed_batch.cast_signed(),
+    });
+    let done = sqlx::query(
         "UPDATE hub.heads h SET
              max_signed = n.version, version = n.version, ack_version = n.ack_version,
              hub_balance = n.hub_balance, user_balance = n.user_balance,
@@ -164,49 +190,33 @@ pub async fn advance(
            AND h.signed_batch = n.old_batch",
     )
     .bind(hub_id)
-    .bind(batch_id.cast_signed());
-    let query = bind_new(query, moves);
-    let done = bind_old(query, moves).execute(connection).await?;
+    .bind(batch_id.cast_signed())
+    .bind(channels)
+    .bind(versions)
+    .bind(acks)
+    .bind(hub_balances)
+    .bind(user_balances)
+    .bind(withdrawn)
+    .bind(deposited)
+    .bind(transfers_roots)
+    .bind(hashes)
+    .bind(held_states)
+    .bind(held_batches)
+    .bind(pending_increases)
+    .bind(old_max)
+    .bind(old_versions)
+    .bind(old_hub_balances)
+    .bind(old_user_balances)
+    .bind(old_hub_locked)
+    .bind(old_user_locked)
+    .bind(old_withdrawn)
+    .bind(old_deposited)
+    .bind(old_credited)
+    .bind(old_hashes)
+    .bind(old_batches)
+    .execute(connection)
+    .await?;
     Ok(done.rows_affected())
-}
-
-type PgQuery<'q> = Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
-
-fn column<'a, T>(moves: &[(&'a Head, &'a Move)], of: impl Fn(&'a Head, &'a Move) -> T) -> Vec<T> {
-    moves.iter().map(|(old, step)| of(old, step)).collect()
-}
-
-fn bind_new<'q>(query: PgQuery<'q>, moves: &[(&Head, &Move)]) -> PgQuery<'q> {
-    query
-        .bind(column(moves, |_, m| PgChannelId(m.after.signed.channel_id)))
-        .bind(column(moves, |_, m| m.after.signed.version.cast_signed()))
-        .bind(column(moves, |_, m| {
-            m.after.signed.ack_version.cast_signed()
-        }))
-        .bind(column(moves, |_, m| PgAmount(m.after.signed.hub_balance)))
-        .bind(column(moves, |_, m| PgAmount(m.after.signed.user_balance)))
-        .bind(column(moves, |_, m| PgAmount(m.after.signed.withdrawn)))
-        .bind(column(moves, |_, m| PgAmount(m.after.signed.deposited)))
-        .bind(column(moves, |_, m| PgHash(m.after.signed.transfers_root)))
-        .bind(column(moves, |_, m| PgHash(m.after.signed_hash)))
-        .bind(column(moves, |_, m| encode_states([&m.after.below])))
-        .bind(column(moves, |_, m| m.after.below_batch.cast_signed()))
-        .bind(column(moves, |_, m| PgAmount(m.after.pending_increase)))
-}
-
-fn bind_old<'q>(query: PgQuery<'q>, moves: &[(&Head, &Move)]) -> PgQuery<'q> {
-    query
-        .bind(column(moves, |old, _| old.max_signed.cast_signed()))
-        .bind(column(moves, |old, _| old.signed.version.cast_signed()))
-        .bind(column(moves, |old, _| PgAmount(old.signed.hub_balance)))
-        .bind(column(moves, |old, _| PgAmount(old.signed.user_balance)))
-        .bind(column(moves, |old, _| PgAmount(old.signed.hub_locked)))
-        .bind(column(moves, |old, _| PgAmount(old.signed.user_locked)))
-        .bind(column(moves, |old, _| PgAmount(old.signed.withdrawn)))
-        .bind(column(moves, |old, _| PgAmount(old.signed.deposited)))
-        .bind(column(moves, |old, _| PgAmount(old.signed.credited)))
-        .bind(column(moves, |old, _| PgHash(old.signed_hash)))
-        .bind(column(moves, |old, _| old.signed_batch.cast_signed()))
 }
 
 /// Inserts the heads of channels that are opened. Returns how many were not there.
@@ -216,28 +226,19 @@ pub async fn insert(
     batch_id: u64,
     heads: &[&Head],
 ) -> sqlx::Result<u64> {
-    let of = |amount: fn(&State) -> hub_core::Amount| -> Vec<_> {
-        heads.iter().map(|h| PgAmount(amount(&h.signed))).collect()
-    };
-    let hashes = |hash: fn(&Head) -> hub_core::Hash32| -> Vec<_> {
-        heads.iter().map(|head| PgHash(hash(head))).collect()
-    };
-    let ids: Vec<_> = heads
-        .iter()
-        .map(|head| PgChannelId(head.signed.channel_id))
-        .collect();
-    let versions: Vec<_> = heads
-        .iter()
-        .map(|head| head.signed.version.cast_signed())
-        .collect();
-    let below: Vec<_> = heads
-        .iter()
-        .map(|head| encode_states([&head.below]))
-        .collect();
-    let pending: Vec<_> = heads
-        .iter()
-        .map(|head| PgAmount(head.pending_increase))
-        .collect();
+    columns!(heads, head => {
+        ids: PgChannelId(head.signed.channel_id),
+        versions: head.signed.version.cast_signed(),
+        hub_balances: PgAmount(head.signed.hub_balance),
+        user_balances: PgAmount(head.signed.user_balance),
+        withdrawn: PgAmount(head.signed.withdrawn),
+        deposited: PgAmount(head.signed.deposited),
+        locks_hashes: PgHash(head.signed.locks_hash),
+        transfers_roots: PgHash(head.signed.transfers_root),
+        hashes: PgHash(head.signed_hash),
+        held_states: encode_states([&head.below]),
+        pending: PgAmount(head.pending_increase),
+    });
     // A new channel has no locks and no credits.
     let done = sqlx::query(
         "INSERT INTO hub.heads (channel_id, hub_id, epoch, max_signed, version, ack_version,
@@ -258,14 +259,14 @@ pub async fn insert(
     .bind(batch_id.cast_signed())
     .bind(ids)
     .bind(versions)
-    .bind(of(|state| state.hub_balance))
-    .bind(of(|state| state.user_balance))
-    .bind(of(|state| state.withdrawn))
-    .bind(of(|state| state.deposited))
-    .bind(hashes(|head| head.signed.locks_hash))
-    .bind(hashes(|head| head.signed.transfers_root))
-    .bind(hashes(|head| head.signed_hash))
-    .bind(below)
+    .bind(hub_balances)
+    .bind(user_balances)
+    .bind(withdrawn)
+    .bind(deposited)
+    .bind(locks_hashes)
+    .bind(transfers_roots)
+    .bind(hashes)
+    .bind(held_states)
     .bind(pending)
     .execute(connection)
     .await?;

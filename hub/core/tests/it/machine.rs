@@ -125,6 +125,58 @@ proptest! {
     }
 
     #[test]
+    fn what_is_taken_back_leaves_nothing_behind(
+        kept in prop::collection::vec(action(), 0..20),
+        undone in prop::collection::vec(action(), 0..20),
+        later in prop::collection::vec(action(), 0..20),
+        opens in any::<bool>(),
+    ) {
+        let params = ChannelParams {
+            hub: Address([1; 20]),
+            hub_signer: Address([2; 20]),
+            user: Address([3; 20]),
+            user_signer: Address([4; 20]),
+            custodial: true,
+            capacity: amount(CAPACITY),
+            challenge_period: 60,
+            self_delay: 60,
+            penalty_cap: amount(0),
+            bounty_bps: 0,
+            salt: Hash32([5; 32]),
+        };
+        let open = operation(1_000, Action::Open { params });
+        let (mut whole, mut without) = (Fold::new(), Fold::new());
+        for (state, facts) in heads() {
+            whole.insert(state, facts);
+            without.insert(state, facts);
+        }
+        let mut numbers = 0_u32..;
+        let mut next = |action| operation(numbers.next().unwrap(), action);
+        for operation in kept.into_iter().map(&mut next) {
+            whole.begin();
+            let outcome = whole.apply(&domain(), &operation);
+            whole.keep();
+            prop_assert_eq!(outcome, without.apply(&domain(), &operation));
+        }
+        whole.begin();
+        if opens {
+            whole.apply(&domain(), &open).unwrap();
+            whole.insert(State::null(channel(5), 1, amount(CAPACITY)), Facts::default());
+        }
+        for operation in undone.into_iter().map(&mut next) {
+            let _ = whole.apply(&domain(), &operation);
+        }
+        whole.undo();
+        for operation in later.into_iter().map(&mut next) {
+            prop_assert_eq!(whole.apply(&domain(), &operation), without.apply(&domain(), &operation));
+        }
+        if opens {
+            prop_assert_eq!(whole.apply(&domain(), &open), without.apply(&domain(), &open));
+        }
+        prop_assert_eq!(whole.finish(|_| 7), without.finish(|_| 7));
+    }
+
+    #[test]
     fn a_tampered_state_breaks_a_rule(field in 0usize..8, delta in 1u128..50) {
         let (base, facts) = heads()[0];
         let mut fold = Fold::new();
