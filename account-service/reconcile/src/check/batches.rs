@@ -53,6 +53,7 @@ pub async fn run(context: &mut Context) -> Result<SignedTotals, Error> {
     let mut totals = SignedTotals::new();
     let mut named: HashSet<ChannelId> = HashSet::new();
     let mut previous: Option<(Uuid, u64, Option<Hash32>)> = None;
+    batches::join_by_hash(&mut context.tx, true).await?;
     {
         let (findings, context_named) = (&mut context.findings, &mut context.named);
         let mut checked = batches::all(&mut context.tx, trace)
@@ -84,6 +85,7 @@ pub async fn run(context: &mut Context) -> Result<SignedTotals, Error> {
             context_named.operations.extend(operations);
         }
     }
+    batches::join_by_hash(&mut context.tx, false).await?;
     unsigned(context, &mut totals).await?;
     for (channel, head) in damaged.iter().filter(|(id, _)| !named.contains(*id)) {
         let row = Row::account("heads", channel);

@@ -120,6 +120,17 @@ const WITH_OPERATIONS: &str = select_batches!(
 );
 const WITHOUT_OPERATIONS: &str = select_batches!("NULL::uuid[] AS ids", "");
 
+/// Joins by hash alone from here on, or as the planner likes. It has no idea how many batches there
+/// are when they have just been made, and nested loops over all operations never end.
+pub async fn join_by_hash(connection: &mut PgConnection, only: bool) -> sqlx::Result<()> {
+    let setting = if only {
+        "SET LOCAL enable_nestloop = off"
+    } else {
+        "SET LOCAL enable_nestloop TO DEFAULT"
+    };
+    sqlx::query(setting).execute(connection).await.map(drop)
+}
+
 /// All batches, in the order of each hub; with their operations or without.
 pub fn all(connection: &mut PgConnection, operations: bool) -> BoxStream<'_, sqlx::Result<PgRow>> {
     let query = if operations {
