@@ -36,7 +36,7 @@ const breakdown = table(
 const points = ["1", "10", "100", "each", "most", "gas of the most"];
 const curves = table(
   ["batch", "gas of 1", "of 10", "of 100", "each further", "most in a block", "gas of that"],
-  grouped("Curves").map(([name, of]) => [name, ...points.map((point) => number(of[point]))]),
+  grouped("Curves").map(([name, of]) => [name, ...points.map((point) => (point in of ? number(of[point]) : ""))]),
 );
 const text = `# Gas tables
 
@@ -52,7 +52,8 @@ ${breakdown}
 ## Batches, to a block of 30,000,000 gas
 
 The longest batch was sent, not computed. Everything in it is new (channels, places, payees) where it does not say later or
-top-up.
+top-up. Where it does not say batch, it is one call, by the length of the list or proof that its sender chooses; lists and
+paths that may not be longer stay below a block.
 
 ${curves}
 `;

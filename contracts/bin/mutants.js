@@ -2,23 +2,17 @@
 // `found_by` names the file, the test, and, where one test makes many checks, the words of the one.
 "use strict";
 const fs = require("fs");
-const os = require("os");
 const path = require("path");
 const { spawnSync } = require("child_process");
+const { root, copyOf, withBug } = require("./planted");
 
 const [forge, only] = process.argv.slice(2);
-const root = path.join(__dirname, "..");
 const all = JSON.parse(fs.readFileSync(path.join(root, "test/mutants.json"), "utf8"));
 const range = /^(\d+)-(\d+)$/.exec(only || "");
 const mutants = range
   ? all.slice(range[1] - 1, range[2])
   : all.filter(({ bug }) => !only || bug.includes(only));
-const copy = fs.mkdtempSync(path.join(os.tmpdir(), "mutants-"));
-process.on("exit", () => fs.rmSync(copy, { recursive: true, force: true }));
-for (const name of ["src", "test", "bin", "artifacts", "vectors", "gas", "foundry.toml"]) {
-  fs.cpSync(path.join(root, name), path.join(copy, name), { recursive: true });
-}
-fs.symlinkSync(path.join(root, "node_modules"), path.join(copy, "node_modules"));
+const copy = copyOf(["src", "test", "bin", "artifacts", "vectors", "gas", "foundry.toml"]);
 
 /** Runs one test. Histories start from a fixed seed, so that what is found once is found always. */
 function failuresOf(file, test) {
@@ -34,13 +28,9 @@ function failuresOf(file, test) {
 }
 
 let escaped = 0;
-for (const { bug, file, from, to, found_by: [tests, test, says = ""] } of mutants) {
-  const target = path.join(copy, file);
-  const sound = fs.readFileSync(target, "utf8");
-  if (sound.split(from).length !== 2) throw new Error(`${bug}: ${file} does not hold its line exactly once`);
-  fs.writeFileSync(target, sound.replace(from, () => to));
-  const { error, reasons = [] } = failuresOf(tests, test);
-  fs.writeFileSync(target, sound);
+for (const mutant of mutants) {
+  const { bug, found_by: [tests, test, says = ""] } = mutant;
+  const { error, reasons = [] } = withBug(copy, mutant, () => failuresOf(tests, test));
   const found = reasons.some((reason) => reason.includes(says));
   if (!found) ++escaped;
   const seen = reasons.length !== 0 ? reasons.join("; ") : error || "no test failed";
