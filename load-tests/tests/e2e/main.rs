@@ -11,6 +11,7 @@ mod dispute;
 mod exit;
 mod k6;
 mod kill;
+mod observe;
 mod overload;
 mod recover;
 mod restore;
