@@ -132,9 +132,7 @@ pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
                     .observe(started.elapsed().as_secs_f64());
                 lane.outbox.notify_one();
                 let heads = new_heads(&prepared, committed.as_ref());
-                if committed.is_some() {
-                    publish(&lane, &prepared);
-                }
+                publish(&lane, &heads);
                 answer::answer(&lane, batch.groups, prepared);
                 return Finished {
                     groups: size,
@@ -713,9 +711,9 @@ fn new_heads(prepared: &Prepared, signed: Option<&SignedBatch>) -> Vec<Head> {
     heads
 }
 
-fn publish(lane: &Lane, prepared: &Prepared) {
+fn publish(lane: &Lane, heads: &[Head]) {
     if let Some(committed) = &lane.committed {
-        let states = prepared.states.iter();
+        let states = heads.iter().map(|head| &head.state);
         let versions = states.map(|state| (state.channel_id, state.version));
         // A full channel only costs the cache a refresh.
         let _ = committed.try_send(versions.collect());

@@ -22,15 +22,11 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
     else {
         return refuse_or(jobs, RetryReason::HubUnavailable);
     };
-    let channels: Vec<_> = jobs
-        .iter()
-        .flat_map(|job| [&job.payer, &job.payee])
-        .flatten()
-        .map(|account| account.channel)
-        .collect();
+    let (reply, _) = oneshot::channel();
+    let group = Group::new(jobs.to_vec(), atomic, None, reply);
     let heads = async {
         let mut connection = engine.pool().acquire().await?;
-        store::heads::load(&mut connection, &channels).await
+        store::heads::load(&mut connection, &group.channels).await
     };
     let heads: ByChannel<_> = match heads.await {
         Ok(heads) => heads
@@ -47,8 +43,6 @@ pub(super) async fn run(engine: &Engine, jobs: &[Job], atomic: bool) -> GroupRes
         heads: Arc::new(heads),
         ..Known::default()
     };
-    let (reply, _) = oneshot::channel();
-    let group = Group::new(jobs.to_vec(), atomic, None, reply);
     let verdicts = Verdicts {
         headroom: handle.lane.headroom(),
         per_order: handle.lane.caps().map(|caps| caps.per_order),

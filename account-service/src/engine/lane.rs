@@ -406,14 +406,14 @@ fn start(
 }
 
 /// Takes groups, in order, whose channels no running batch holds. A group that has to wait
-/// keeps later ones on its channels waiting too, so that nothing overtakes. Looks at twice as many
-/// jobs as fit into a batch: of long lists, which hardly ever are free, that is a few.
+/// keeps later ones on its channels waiting too, so that nothing overtakes. Looks at as many jobs as
+/// there may be groups: at every single one, and of long lists, which hardly ever are free, at a few.
 fn pick(waiting: &mut VecDeque<Group>, busy: &Channels, max: usize) -> Vec<Group> {
     let mut picked = Vec::new();
     let (mut jobs, mut looked) = (0, 0);
     let mut blocked = Channels::default();
     let mut rest = Vec::new();
-    while looked < 2 * max
+    while looked < limits::WAITING_GROUPS
         && let Some(group) = waiting.pop_front()
     {
         looked += group.jobs.len();

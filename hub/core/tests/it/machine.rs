@@ -25,6 +25,22 @@ fn amount(units: u128) -> Amount {
     Amount::new(units)
 }
 
+fn params() -> ChannelParams {
+    ChannelParams {
+        hub: Address([1; 20]),
+        hub_signer: Address([2; 20]),
+        user: Address([3; 20]),
+        user_signer: Address([4; 20]),
+        custodial: true,
+        capacity: amount(CAPACITY),
+        challenge_period: 60,
+        self_delay: 60,
+        penalty_cap: amount(10),
+        bounty_bps: 500,
+        salt: Hash32([5; 32]),
+    }
+}
+
 fn operation(n: u32, action: Action) -> Operation {
     let mut id = [0; 16];
     id[..4].copy_from_slice(&n.to_be_bytes());
@@ -131,19 +147,7 @@ proptest! {
         later in prop::collection::vec(action(), 0..20),
         opens in any::<bool>(),
     ) {
-        let params = ChannelParams {
-            hub: Address([1; 20]),
-            hub_signer: Address([2; 20]),
-            user: Address([3; 20]),
-            user_signer: Address([4; 20]),
-            custodial: true,
-            capacity: amount(CAPACITY),
-            challenge_period: 60,
-            self_delay: 60,
-            penalty_cap: amount(0),
-            bounty_bps: 0,
-            salt: Hash32([5; 32]),
-        };
+        let params = params();
         let open = operation(1_000, Action::Open { params });
         let (mut whole, mut without) = (Fold::new(), Fold::new());
         for (state, facts) in heads() {
@@ -261,19 +265,7 @@ fn many_operations_on_one_channel_become_one_state_that_names_them_all() {
 
 #[test]
 fn a_channel_opens_at_version_one_with_everything_on_the_hub_side() {
-    let params = ChannelParams {
-        hub: Address([1; 20]),
-        hub_signer: Address([2; 20]),
-        user: Address([3; 20]),
-        user_signer: Address([4; 20]),
-        custodial: true,
-        capacity: amount(CAPACITY),
-        challenge_period: 60,
-        self_delay: 60,
-        penalty_cap: amount(10),
-        bounty_bps: 500,
-        salt: Hash32([5; 32]),
-    };
+    let params = params();
     let mut fold = Fold::new();
     fold.apply(&domain(), &operation(1, Action::Open { params }))
         .unwrap();
