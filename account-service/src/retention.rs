@@ -79,7 +79,7 @@ impl RetentionMetrics {
             )?,
             astray: metrics.gauge(
                 "partition_missing",
-                "1 while new operations have no partition of their week; nothing stops.",
+                "1 while new operations or states have no partition of their week; nothing stops.",
             )?,
             oldest_week: metrics.gauge(
                 "journal_oldest_week_seconds",
@@ -91,7 +91,7 @@ impl RetentionMetrics {
             )?,
             bytes: metrics.gauge_vec(
                 "table_bytes",
-                "Bytes on disk with indexes: journal, keys, batches.",
+                "Bytes on disk with indexes: journal, keys, states, batches.",
                 &["table"],
             )?,
             gone: metrics.counter_vec(
@@ -248,12 +248,13 @@ impl Retention {
         for (table, bytes) in [
             ("journal", figures.journal_bytes),
             ("keys", figures.key_bytes),
+            ("states", figures.state_bytes),
             ("batches", figures.batch_bytes),
         ] {
             metrics.bytes.with_label_values(&[table]).set(bytes);
         }
         if figures.astray {
-            tracing::error!("operations lie in no week's partition; see why none is made");
+            tracing::error!("new rows lie in no week's partition; see why none is made");
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! `account.batches`: the fate of every hub batch, decided by the primary key (P12).
+//! `account.batches`: the fate of every hub batch, decided by the primary key (P12), and
+//! `account.batch_states`: the states of the committed ones, in weekly partitions.
 
 use hub_core::{Hash32, Signature, State, encoding};
 use runtime::pg::{PgHash, PgSignature};
@@ -31,15 +32,19 @@ pub struct CommittedBatch<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Inserts the row that makes a batch final. It fails when somebody burned the batch.
+/// Inserts the row that makes a batch final, and its states, in one statement: a second one would
+/// be a round trip more while heads are locked. It fails when somebody burned the batch.
 pub async fn insert_committed(
     connection: &mut PgConnection,
     batch: &CommittedBatch<'_>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO account.batches (hub_id, batch_id, id, fate, handed, root, prev_root, depth,
-            hub_signature, user_signature, states, created_at)
-         VALUES ($1, $2, $3, 1, false, $4, $5, $6, $7, $8, $9, $10)",
+        "WITH fate AS (
+            INSERT INTO account.batches (hub_id, batch_id, id, fate, handed, root, prev_root, depth,
+                hub_signature, user_signature, created_at)
+            VALUES ($1, $2, $3, 1, false, $4, $5, $6, $7, $8, $10)
+         )
+         INSERT INTO account.batch_states (id, states) VALUES ($3, $9)",
     )
     .bind(batch.hub_id)
     .bind(batch.batch_id.cast_signed())

@@ -1,4 +1,4 @@
-//! `account.batches` as far as proofs and histories of channels need it.
+//! `account.batches` and `account.batch_states` as far as proofs and histories of channels need it.
 
 use hub_core::encoding::{decode_state, decode_states};
 use hub_core::{ChannelId, Epoch, Hash32, Signature, State, Version};
@@ -30,8 +30,9 @@ pub struct StoredBatch {
 /// A committed batch whose states are still here.
 pub async fn get(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<StoredBatch>> {
     let row = sqlx::query(
-        "SELECT batch_id, root, prev_root, depth, hub_signature, user_signature, states
-         FROM account.batches WHERE id = $1 AND fate = 1 AND states IS NOT NULL",
+        "SELECT b.batch_id, b.root, b.prev_root, b.depth, b.hub_signature, b.user_signature, s.states
+         FROM account.batches b JOIN account.batch_states s ON s.id = $1
+         WHERE b.id = $1 AND b.fate = 1",
     )
     .bind(id)
     .fetch_optional(pool)
@@ -79,8 +80,8 @@ const STATES: &str = "
         UNION
         SELECT version, batch, leaf FROM account.carried WHERE account = $1 AND version >= $2
     )
-    SELECT substring(b.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
-    FROM places p JOIN account.batches b ON b.id = p.batch AND b.states IS NOT NULL
+    SELECT substring(s.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
+    FROM places p JOIN account.batches b ON b.id = p.batch JOIN account.batch_states s ON s.id = p.batch
     ORDER BY p.version, b.batch_id LIMIT $3";
 
 /// Co-signed states of an account's channel from a version on, oldest first.
@@ -124,8 +125,8 @@ pub async fn state_at(
              FROM account.carried c JOIN account.batches b ON b.id = c.batch
              WHERE c.account = $1 AND b.created_at <= $2)
          )
-         SELECT substring(b.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
-         FROM places p JOIN account.batches b ON b.id = p.batch AND b.states IS NOT NULL
+         SELECT substring(s.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
+         FROM places p JOIN account.batches b ON b.id = p.batch JOIN account.batch_states s ON s.id = p.batch
          ORDER BY p.version DESC LIMIT 1",
     )
     .bind(account)

@@ -41,9 +41,10 @@ pub async fn committed(
     limit: i64,
 ) -> sqlx::Result<Vec<Committed>> {
     let rows = sqlx::query(
-        "SELECT batch_id, id, prev_root, hub_signature, user_signature, states, created_at
-         FROM account.batches WHERE hub_id = $1 AND batch_id > $2 AND fate = 1
-         ORDER BY batch_id LIMIT $3",
+        "SELECT b.batch_id, b.id, b.prev_root, b.hub_signature, b.user_signature, s.states, b.created_at
+         FROM account.batches b LEFT JOIN account.batch_states s ON s.id = b.id
+         WHERE b.hub_id = $1 AND b.batch_id > $2 AND b.fate = 1
+         ORDER BY b.batch_id LIMIT $3",
     )
     .bind(hub_id)
     .bind(after.cast_signed())

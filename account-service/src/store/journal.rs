@@ -85,9 +85,9 @@ macro_rules! select_operations {
                 o.amount, o.payer, o.payee, o.payer_version, o.payee_version, o.payer_balance,
                 o.payee_balance, o.payer_leaf, o.payee_leaf, o.batch, o.client_ref, o.extra,
                 o.created_at,
-                substring(b.states FROM o.payer_leaf * 214 + 1 FOR 214) AS payer_state,
-                substring(b.states FROM o.payee_leaf * 214 + 1 FOR 214) AS payee_state
-             FROM account.operations o LEFT JOIN account.batches b ON b.id = o.batch ",
+                substring(s.states FROM o.payer_leaf * 214 + 1 FOR 214) AS payer_state,
+                substring(s.states FROM o.payee_leaf * 214 + 1 FOR 214) AS payee_state
+             FROM account.operations o LEFT JOIN account.batch_states s ON s.id = o.batch ",
             $tail
         )
     };

@@ -122,10 +122,10 @@ const LINES: &str = "
            AND ($5::bigint IS NULL OR (payee_version, id) < ($5, $6::uuid))
          ORDER BY payee_version DESC, id DESC LIMIT $7)
     )
-    SELECT l.*, substring(b.states FROM l.leaf * 214 + 1 FOR 214) AS state,
+    SELECT l.*, substring(s.states FROM l.leaf * 214 + 1 FOR 214) AS state,
            (SELECT d.id FROM account.deposits d
             WHERE l.kind = 5 AND d.account_id = $1 AND d.operation_id = l.id LIMIT 1) AS deposit
-    FROM lines l JOIN account.batches b ON b.id = l.batch
+    FROM lines l LEFT JOIN account.batch_states s ON s.id = l.batch
     ORDER BY l.version DESC, l.id DESC LIMIT $7";
 
 /// Lines of an account, newest first.

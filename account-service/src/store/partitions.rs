@@ -1,4 +1,4 @@
-//! The weekly partitions of `account.operations`.
+//! The weekly partitions of `account.operations` and `account.batch_states`.
 
 use sqlx::PgPool;
 use time::OffsetDateTime;

@@ -186,8 +186,9 @@ pub async fn erase_states(
         return Ok(Step::Busy);
     };
     let rows = sqlx::query(
-        "SELECT batch_id, id, handed, states FROM account.batches
-         WHERE hub_id = $1 AND batch_id > $2 ORDER BY batch_id LIMIT $3",
+        "SELECT b.batch_id, b.id, b.handed, s.states
+         FROM account.batches b LEFT JOIN account.batch_states s ON s.id = b.id
+         WHERE b.hub_id = $1 AND b.batch_id > $2 ORDER BY b.batch_id LIMIT $3",
     )
     .bind(hub_id)
     .bind(mark)
@@ -240,8 +241,9 @@ pub async fn look_again(
 ) -> sqlx::Result<Option<(i64, u64)>> {
     let mut tx = pool.begin().await?;
     let rows: Vec<(i64, Option<Vec<u8>>)> = sqlx::query_as(
-        "SELECT k.batch_id, b.states FROM account.kept_batches k
+        "SELECT k.batch_id, s.states FROM account.kept_batches k
          JOIN account.batches b ON b.hub_id = k.hub_id AND b.batch_id = k.batch_id
+         LEFT JOIN account.batch_states s ON s.id = b.id
          WHERE k.hub_id = $1 AND k.batch_id > $2 ORDER BY k.batch_id LIMIT $3
          FOR UPDATE OF k SKIP LOCKED",
     )
@@ -273,7 +275,8 @@ pub async fn look_again(
 
 async fn erase(connection: &mut PgConnection, hub_id: Uuid, batches: &[i64]) -> sqlx::Result<u64> {
     let done = sqlx::query(
-        "UPDATE account.batches SET states = NULL WHERE hub_id = $1 AND batch_id = ANY($2)",
+        "DELETE FROM account.batch_states s USING account.batches b
+         WHERE b.hub_id = $1 AND b.batch_id = ANY($2) AND s.id = b.id",
     )
     .bind(hub_id)
     .bind(batches)
@@ -368,15 +371,17 @@ pub async fn hubs(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
 pub struct Figures {
     /// Weeks to come that have their partition.
     pub weeks_ahead: i64,
-    /// Whether operations of the last day lie where those of no week do.
+    /// Whether operations or states of the last day lie where those of no week do.
     pub astray: bool,
-    /// Start of the oldest week kept, Unix seconds; 0 when there is none.
+    /// Start of the oldest week of operations kept, Unix seconds; 0 when there is none.
     pub oldest_week: i64,
     /// Bytes of operations with their indexes.
     pub journal_bytes: i64,
     /// Bytes of keys and references.
     pub key_bytes: i64,
-    /// Bytes of batches and states.
+    /// Bytes of states.
+    pub state_bytes: i64,
+    /// Bytes of batches without their states.
     pub batch_bytes: i64,
     /// Old batches whose states are needed.
     pub kept_batches: i64,
@@ -386,15 +391,18 @@ pub struct Figures {
 pub async fn figures(pool: &PgPool, now: OffsetDateTime) -> sqlx::Result<Figures> {
     sqlx::query_as(
         "WITH weeks AS (
-            SELECT inhrelid, to_timestamp(substring(relname FROM '^operations_(\\d{4}_\\d{2}_\\d{2})$') || ' +00',
-                       'YYYY_MM_DD TZH') AS monday
+            SELECT inhparent = 'account.operations'::regclass AS journal, pg_total_relation_size(inhrelid) AS bytes,
+                   to_timestamp(substring(relname FROM '_(\\d{4}_\\d{2}_\\d{2})$') || ' +00', 'YYYY_MM_DD TZH') AS monday
             FROM pg_inherits JOIN pg_class ON oid = inhrelid
-            WHERE inhparent = 'account.operations'::regclass
+            WHERE inhparent IN ('account.operations'::regclass, 'account.batch_states'::regclass)
          )
-         SELECT count(*) FILTER (WHERE monday > $1) AS weeks_ahead,
-                EXISTS (SELECT 1 FROM account.operations_rest WHERE id >= $2) AS astray,
-                coalesce(extract(epoch FROM min(monday)), 0)::bigint AS oldest_week,
-                coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint AS journal_bytes,
+         SELECT least(count(*) FILTER (WHERE journal AND monday > $1),
+                      count(*) FILTER (WHERE NOT journal AND monday > $1)) AS weeks_ahead,
+                EXISTS (SELECT 1 FROM account.operations_rest WHERE id >= $2)
+                   OR EXISTS (SELECT 1 FROM account.batch_states_rest WHERE id >= $2) AS astray,
+                coalesce(extract(epoch FROM min(monday) FILTER (WHERE journal)), 0)::bigint AS oldest_week,
+                coalesce(sum(bytes) FILTER (WHERE journal), 0)::bigint AS journal_bytes,
+                coalesce(sum(bytes) FILTER (WHERE NOT journal), 0)::bigint AS state_bytes,
                 pg_total_relation_size('account.operation_keys') AS key_bytes,
                 pg_total_relation_size('account.batches') AS batch_bytes,
                 (SELECT count(*) FROM account.kept_batches) AS kept_batches

@@ -57,8 +57,9 @@ pub async fn page(
     now: OffsetDateTime,
 ) -> sqlx::Result<Page> {
     let rows = sqlx::query(
-        "SELECT batch_id, fate, prev_root, hub_signature, user_signature, states, created_at
-         FROM account.batches WHERE hub_id = $1 AND batch_id > $2 ORDER BY batch_id LIMIT $3",
+        "SELECT b.batch_id, b.fate, b.prev_root, b.hub_signature, b.user_signature, s.states, b.created_at
+         FROM account.batches b LEFT JOIN account.batch_states s ON s.id = b.id
+         WHERE b.hub_id = $1 AND b.batch_id > $2 ORDER BY b.batch_id LIMIT $3",
     )
     .bind(hub_id)
     .bind(i64::try_from(after).unwrap_or(i64::MAX))

@@ -54,9 +54,7 @@ async fn grow(owner: &PgPool) {
          BEGIN
             FOR week IN 1 .. {WEEKS} - 1 LOOP
                 monday := monday + interval '7 days';
-                EXECUTE format('CREATE TABLE account.%I PARTITION OF account.operations FOR VALUES FROM (%L) TO (%L)',
-                    'operations_' || to_char(monday AT TIME ZONE 'UTC', 'YYYY_MM_DD'),
-                    account.first_id(monday), account.first_id(monday + interval '7 days'));
+                PERFORM account.make_week('operations', monday), account.make_week('batch_states', monday);
             END LOOP;
          END $$;
          INSERT INTO account.hubs (hub_id, terms, connected_at) VALUES ('{HUB}', '{{}}', now());
@@ -72,11 +70,13 @@ async fn grow(owner: &PgPool) {
             ({WEEKS} - week) * {ROWS} + n AS serial
          FROM generate_series(0, {WEEKS} - 1) week, generate_series(1, {ROWS}) n;
          INSERT INTO account.batches (hub_id, batch_id, id, fate, handed, root, prev_root, depth, hub_signature,
-            user_signature, states, created_at)
+            user_signature, created_at)
          SELECT '{HUB}', serial / {IN_BATCH}, id_at(at, serial), 1, true, decode(repeat('00', 32), 'hex'),
             decode(repeat('00', 32), 'hex'), 1, decode(repeat('00', 64) || '1b', 'hex'),
-            decode(repeat('00', 64) || '1b', 'hex'), '\\x{states}', at
+            decode(repeat('00', 64) || '1b', 'hex'), at
          FROM moves WHERE n % {IN_BATCH} = 0;
+         INSERT INTO account.batch_states (id, states)
+         SELECT id_at(at, serial), '\\x{states}' FROM moves WHERE n % {IN_BATCH} = 0;
          INSERT INTO account.operations (id, hub_id, kind, outcome, owner, route, idem_key, request_hash, payer, payee,
             amount, payer_version, payee_version, payer_balance, payee_balance, payer_leaf, payee_leaf, batch,
             client_ref, created_at)
@@ -108,7 +108,8 @@ async fn scans(owner: &PgPool) -> BTreeMap<String, (i64, i64)> {
         "SELECT s.relname::text, s.seq_scan, coalesce(s.idx_scan, 0)
          FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
          WHERE s.schemaname = 'account' AND c.reltuples > 5000
-           AND (s.relname ~ '^operations_\\d' OR s.relname IN ('operation_keys', 'batches'))",
+           AND (s.relname ~ '^operations_\\d' OR s.relname IN ('operation_keys', 'batches'))
+            OR s.schemaname = 'account' AND c.reltuples > 1000 AND s.relname ~ '^batch_states_\\d'",
     )
     .fetch_all(owner)
     .await
@@ -249,7 +250,8 @@ async fn no_big_table_is_read_from_end_to_end_and_a_look_up_by_id_touches_one_we
     grow(&owner).await;
     let now = OffsetDateTime::now_utc();
     let figures = store::retention::figures(&owner, now).await.unwrap();
-    let kept = figures.journal_bytes + figures.key_bytes + figures.batch_bytes;
+    let kept =
+        figures.journal_bytes + figures.key_bytes + figures.state_bytes + figures.batch_bytes;
     let each = kept / i64::from(WEEKS * ROWS);
     println!("bytes of a transfer: {each}, {figures:?}");
     assert!((1_000..BYTES).contains(&each), "{each}: {figures:?}");
@@ -261,6 +263,7 @@ async fn no_big_table_is_read_from_end_to_end_and_a_look_up_by_id_touches_one_we
     .fetch_one(&owner)
     .await
     .unwrap();
+    let states_week = week.replace("operations", "batch_states");
     let url = bed.role_url("chub_account");
     for settings in [&[][..], &store::POSTING] {
         let before = scans(&owner).await;
@@ -274,13 +277,15 @@ async fn no_big_table_is_read_from_end_to_end_and_a_look_up_by_id_touches_one_we
         let after = scans(&owner).await;
         assert_eq!(
             after.len(),
-            usize::try_from(WEEKS).unwrap() + 2,
+            2 * usize::try_from(WEEKS).unwrap() + 2,
             "{after:?}"
         );
         for (table, (seq, _)) in &after {
             assert_eq!(*seq, before[table].0, "{table} was read from end to end");
         }
-        assert!(after[&week].1 > before[&week].1, "{week} was looked up");
+        for week in [&week, &states_week] {
+            assert!(after[week].1 > before[week].1, "{week} was looked up");
+        }
     }
     // By its key and by its id: of all weeks only its own is looked at.
     let before = scans(&owner).await;
@@ -296,7 +301,7 @@ async fn no_big_table_is_read_from_end_to_end_and_a_look_up_by_id_touches_one_we
     let after = scans(&owner).await;
     for (table, (_, idx)) in &after {
         let looked_at = *idx > before[table].1;
-        let expected = *table == week || !table.starts_with("operations_");
+        let expected = [&week, &states_week, "operation_keys"].contains(&table.as_str());
         assert_eq!(looked_at, expected, "{table}");
     }
     owner.close().await;

@@ -1,7 +1,8 @@
 //! Operations lie in weekly partitions; what is used once is used once over all of them.
 
-use crate::harness::{Server, transfer};
+use crate::harness::{Server, testbed, transfer};
 use reqwest::Method;
+use sqlx::{AssertSqlSafe, PgPool};
 use time::OffsetDateTime;
 
 async fn partitions(server: &Server) -> Vec<String> {
@@ -18,13 +19,16 @@ async fn partitions(server: &Server) -> Vec<String> {
 async fn an_operation_lies_in_the_partition_of_its_week_and_weeks_ahead_have_theirs() {
     let (server, _hub) = Server::with_hub(|_| {}).await;
     server.account(&server.admin, "5").await;
-    let homes: Vec<String> =
-        sqlx::query_scalar("SELECT DISTINCT tableoid::regclass::text FROM account.operations")
-            .fetch_all(&server.pool)
-            .await
-            .unwrap();
-    assert_eq!(homes.len(), 1, "{homes:?}");
-    assert!(homes[0].contains("operations_20"), "{homes:?}");
+    let homes: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT tableoid::regclass::text FROM account.operations
+         UNION ALL SELECT DISTINCT tableoid::regclass::text FROM account.batch_states ORDER BY 1",
+    )
+    .fetch_all(&server.pool)
+    .await
+    .unwrap();
+    assert_eq!(homes.len(), 2, "{homes:?}");
+    assert!(homes[0].contains("batch_states_20"), "{homes:?}");
+    assert!(homes[1].contains("operations_20"), "{homes:?}");
     let before = partitions(&server).await;
     assert!(
         before.len() >= 6,
@@ -38,7 +42,7 @@ async fn an_operation_lies_in_the_partition_of_its_week_and_weeks_ahead_have_the
             .unwrap()
     };
     assert_eq!(weeks(4).await, 0);
-    assert_eq!(weeks(6).await, 2);
+    assert_eq!(weeks(6).await, 4, "two of operations, two of states");
     assert_eq!(partitions(&server).await.len(), before.len() + 2);
     server.stop().await;
 }
@@ -91,4 +95,54 @@ async fn a_key_and_a_reference_are_used_once_whatever_partition_their_operation_
     send("other").await.is(409, "DUPLICATE_CLIENT_REF");
     assert_eq!(server.available(&payee).await, "1");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_that_were_in_the_rows_of_batches_come_into_the_partitions_of_their_weeks() {
+    const MOVED: i64 = 10;
+    // The roles belong to all databases of the server.
+    drop(testbed().await);
+    let bed = stack::bare_testbed().await.unwrap();
+    let owner = PgPool::connect(&bed.database_url).await.unwrap();
+    let migrate = async |from: i64, to: i64| {
+        let wanted = migrations::MIGRATOR.iter();
+        for migration in wanted.filter(|one| (from..=to).contains(&one.version)) {
+            let sql = migration.sql.as_str().to_owned();
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&owner)
+                .await
+                .unwrap();
+        }
+    };
+    migrate(1, MOVED - 1).await;
+    let rows = sqlx::query(
+        "INSERT INTO account.batches (hub_id, batch_id, id, fate, handed, root, prev_root, depth,
+            hub_signature, user_signature, states, created_at)
+         SELECT account.first_id(now()), n, CASE WHEN n <> 3 THEN account.first_id(at) END,
+            CASE WHEN n = 3 THEN 2 ELSE 1 END, true, '', '', 1, '', '',
+            CASE WHEN n NOT IN (2, 3) THEN decode(repeat(to_hex(n + 160), 214 * n), 'hex') END, at
+         FROM generate_series(1, 30) n, LATERAL (SELECT now() - (30 - n) * interval '3 days' AS at) t",
+    )
+    .execute(&owner)
+    .await
+    .unwrap();
+    assert_eq!(rows.rows_affected(), 30);
+    migrate(MOVED, i64::MAX).await;
+    let count = async |sql: &'static str| -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&owner).await.unwrap()
+    };
+    assert_eq!(count("SELECT count(*) FROM account.batches").await, 30);
+    let whole = "SELECT count(*) FROM account.batches b JOIN account.batch_states s ON s.id = b.id
+        WHERE s.states = decode(repeat(to_hex(b.batch_id + 160), 214 * b.batch_id::int), 'hex')";
+    assert_eq!(count(whole).await, 28, "all but an erased and a burned one");
+    let all = "SELECT count(*) FROM account.batch_states";
+    assert_eq!(count(all).await, 28);
+    let rest = "SELECT count(*) FROM account.batch_states_rest";
+    assert_eq!(count(rest).await, 0, "each lies in its week");
+    let weeks = "SELECT count(DISTINCT tableoid) FROM account.batch_states";
+    assert!(count(weeks).await > 12);
+    let squeezed = "SELECT count(*) FROM pg_attribute WHERE attname = 'states' AND attstorage <> 'e'
+        AND attrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'account.batch_states'::regclass)";
+    assert_eq!(count(squeezed).await, 0, "time is lost on compressing");
+    owner.close().await;
 }

@@ -42,9 +42,7 @@ pub async fn age(server: &Server) {
          DECLARE monday timestamptz := date_trunc('week', now() - interval '{AGE} days', 'UTC') - interval '14 days';
          BEGIN
             WHILE monday < date_trunc('week', now(), 'UTC') LOOP
-                EXECUTE format('CREATE TABLE IF NOT EXISTS account.%I PARTITION OF account.operations FOR VALUES FROM (%L) TO (%L)',
-                    'operations_' || to_char(monday AT TIME ZONE 'UTC', 'YYYY_MM_DD'),
-                    account.first_id(monday), account.first_id(monday + interval '7 days'));
+                PERFORM account.make_week('operations', monday), account.make_week('batch_states', monday);
                 monday := monday + interval '7 days';
             END LOOP;
          END $$;
@@ -54,6 +52,7 @@ pub async fn age(server: &Server) {
          UPDATE account.operations SET id = older(id), batch = older(batch), created_at = created_at - interval '{AGE} days';
          UPDATE account.operation_keys SET operation = older(operation);
          UPDATE account.batches SET id = older(id), created_at = created_at - interval '{AGE} days', handed = true;
+         UPDATE account.batch_states SET id = older(id);
          UPDATE account.heads SET batch = older(batch);
          UPDATE hub.journal SET created_at = created_at - interval '{AGE} days';
          DROP FUNCTION older;"
@@ -116,7 +115,8 @@ async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
 }
 
-const ERASED: &str = "SELECT count(*) FROM account.batches WHERE fate = 1 AND states IS NULL";
+const ERASED: &str = "SELECT count(*) FROM account.batches b WHERE b.fate = 1
+    AND NOT EXISTS (SELECT 1 FROM account.batch_states s WHERE s.id = b.id)";
 
 /// Two accounts with a past, of which the first alone moves now; and the answers of old requests.
 struct Scene {
@@ -440,12 +440,13 @@ async fn posting_goes_on_when_no_week_has_a_partition_and_later_weeks_still_get_
     let owner = PgPool::connect(&server.bed.database_url).await.unwrap();
     let weeks: Vec<String> = sqlx::query_scalar(
         "SELECT inhrelid::regclass::text FROM pg_inherits
-         WHERE inhparent = 'account.operations'::regclass AND inhrelid <> 'account.operations_rest'::regclass",
+         WHERE inhparent IN ('account.operations'::regclass, 'account.batch_states'::regclass)
+           AND inhrelid::regclass::text !~ '_rest$'",
     )
     .fetch_all(&owner)
     .await
     .unwrap();
-    assert!(weeks.len() >= 5, "{weeks:?}");
+    assert!(weeks.len() >= 10, "{weeks:?}");
     for week in &weeks {
         let sql = format!("DROP TABLE {week}");
         sqlx::query(sqlx::AssertSqlSafe(sql))

@@ -221,6 +221,7 @@ fn check_signed(
     } else {
         let expected = format!("states of root {}", shown(batch.root));
         let found = format!("{} states of root {}", states.len(), shown(made));
+        let row = Row::account("batch_states", committed.id);
         checked.findings.found(tamper, row, expected, found);
     }
     states_signed

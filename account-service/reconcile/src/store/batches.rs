@@ -1,4 +1,4 @@
-//! `account.batches`, each with the heads and the operations that name it.
+//! `account.batches`, each with its states, and the heads and the operations that name it.
 
 use super::{Differing, differing, hash};
 use futures_util::stream::BoxStream;
@@ -87,9 +87,10 @@ macro_rules! select_batches {
     ($operations:literal, $join:literal) => {
         concat!(
             "SELECT b.hub_id, b.batch_id, b.fate, b.id, b.root, b.prev_root, b.depth, b.hub_signature,
-                    b.user_signature, b.states, b.id >= r.whole_from AS whole, b.id >= r.journal_from AS kept, h.channels, h.hashes, h.totals, ",
+                    b.user_signature, s.states, b.id >= r.whole_from AS whole, b.id >= r.journal_from AS kept, h.channels, h.hashes, h.totals, ",
             $operations,
             " FROM account.batches b CROSS JOIN account.retention r
+             LEFT JOIN account.batch_states s ON s.id = b.id
              LEFT JOIN (
                 SELECT batch, array_agg(channel_id) AS channels, array_agg(state_hash) AS hashes,
                        array_agg(user_balance + user_locked) AS totals

@@ -384,9 +384,13 @@ impl Books {
                 "handed": fate == Fate::Committed, "root": bytes(message.root.0),
                 "prev_root": bytes(message.prev_root.0), "depth": message.depth,
                 "hub_signature": bytes(hub_signature.0), "user_signature": bytes(user_signature.0),
-                "states": states, "created_at": NOW,
+                "created_at": NOW,
             });
             self.row("account.batches", row);
+            self.row(
+                "account.batch_states",
+                json!({ "id": id, "states": states }),
+            );
             self.batches.push(id);
         } else if fate == Fate::Burned {
             let row = json!({

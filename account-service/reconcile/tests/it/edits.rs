@@ -154,8 +154,6 @@ async fn each_column_of_a_batch_is_covered() {
         "root = decode(repeat('11', 32), 'hex')".to_owned(),
         "prev_root = decode(repeat('11', 32), 'hex')".to_owned(),
         "depth = depth + 1".to_owned(),
-        "states = set_byte(states, 100, (get_byte(states, 100) + 1) % 256)".to_owned(),
-        "states = substring(states FROM 215)".to_owned(),
     ] {
         names(
             |world, _| {
@@ -165,6 +163,22 @@ async fn each_column_of_a_batch_is_covered() {
                 )
             },
             |world, _| vec![(R3, "account.batches", batch(world, 2))],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn states_that_are_not_those_that_were_signed_are_named() {
+    for edit in [
+        "UPDATE account.batch_states SET states = set_byte(states, 100, (get_byte(states, 100) + 1) % 256)",
+        "UPDATE account.batch_states SET states = substring(states FROM 215)",
+        "UPDATE account.batch_states SET states = ''",
+        "DELETE FROM account.batch_states",
+    ] {
+        names(
+            |world, _| format!("{edit} WHERE id = '{}'", batch(world, 2)),
+            |world, _| vec![(R3, "account.batch_states", batch(world, 2))],
         )
         .await;
     }

@@ -63,8 +63,8 @@ async fn pruned() -> World {
         .await;
     world
         .edit(
-            "UPDATE account.batches b SET states = NULL FROM account.retention r
-             WHERE b.id < r.journal_from AND NOT EXISTS (SELECT 1 FROM account.heads h WHERE h.batch = b.id)",
+            "DELETE FROM account.batch_states s USING account.retention r
+             WHERE s.id < r.journal_from AND NOT EXISTS (SELECT 1 FROM account.heads h WHERE h.batch = s.id)",
         )
         .await;
     world
@@ -109,19 +109,25 @@ async fn states_erased_too_early_and_signatures_changed_afterwards_are_named() {
     // A batch of the time that is kept, and one that a head is in.
     world
         .edit(
-            "UPDATE account.batches b SET states = NULL FROM account.retention r
-             WHERE b.states IS NOT NULL AND b.hub_id = (SELECT min(hub_id::text)::uuid FROM account.hubs)",
+            "DELETE FROM account.batch_states s USING account.batches b
+             WHERE b.id = s.id AND b.hub_id = (SELECT min(hub_id::text)::uuid FROM account.hubs)",
         )
         .await;
     let named = world.named().await;
-    let batches: Vec<_> = named.iter().filter(|b| b.1 == "account.batches").collect();
+    let batches: Vec<_> = named
+        .iter()
+        .filter(|b| b.1 == "account.batch_states")
+        .collect();
     // The dormant account's, and both of today.
     assert_eq!(batches.len(), 3, "{named:?}");
     assert!(batches.iter().all(|b| b.0 == CheckId::R3));
 
     let world = pruned().await;
     world
-        .edit("UPDATE account.batches SET root = prev_root WHERE states IS NULL AND batch_id = 4")
+        .edit(
+            "UPDATE account.batches b SET root = prev_root WHERE b.batch_id = 4
+             AND NOT EXISTS (SELECT 1 FROM account.batch_states s WHERE s.id = b.id)",
+        )
         .await;
     let named = world.named().await;
     let batches = named
