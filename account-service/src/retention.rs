@@ -1,10 +1,12 @@
 //! What is given up when it is old. By default nothing is: an operator says how long keys and
 //! journal are kept, and what is needed stays however old it is.
 //!
-//! First go idempotency keys, then whole weeks of operations, then the states of batches that are
-//! older than every operation kept. So within the time that is kept everything is whole: entries,
-//! states, proofs and replays.
+//! First go idempotency keys, then whole weeks of operations, then whole weeks of states that are
+//! older than every operation kept; of those each state that something still needs is kept with its
+//! path. So within the time that is kept everything is whole: entries, states, proofs and replays;
+//! and before it, each channel's newest state and the one where the journal begins.
 
+use crate::store::leaves::{self, Copied};
 use crate::store::partitions;
 use crate::store::retention::{self as store, Step, Week};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
@@ -23,8 +25,10 @@ const EVERY: Duration = Duration::from_secs(3_600);
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// Keys given up in one transaction: some 50 ms.
 const KEYS: i64 = 5_000;
-/// Batches looked at in one transaction: up to 14 MB of states.
+/// Batches looked at in one transaction: up to 14 MB of states, 100 ms to hash them.
 const BATCHES: i64 = 16;
+/// Kept leaves looked at in one transaction: some 20 ms.
+const LEAVES: i64 = 1_000;
 /// How often a week is tried whose lock others hold, and the pause between: who posts holds it for
 /// some 30 ms at a time, a long read for minutes, until the next round.
 const BUSY: u32 = 20;
@@ -63,7 +67,7 @@ pub struct RetentionMetrics {
     weeks_ahead: IntGauge,
     astray: IntGauge,
     oldest_week: IntGauge,
-    kept_batches: IntGauge,
+    oldest_states: IntGauge,
     bytes: IntGaugeVec,
     gone: IntCounterVec,
     blocked: IntGaugeVec,
@@ -85,24 +89,24 @@ impl RetentionMetrics {
                 "journal_oldest_week_seconds",
                 "Start of the oldest week of operations kept, Unix seconds.",
             )?,
-            kept_batches: metrics.gauge(
-                "kept_batches",
-                "Batches older than the journal whose states are still needed.",
+            oldest_states: metrics.gauge(
+                "states_oldest_week_seconds",
+                "Start of the oldest week of states kept as a whole, Unix seconds.",
             )?,
             bytes: metrics.gauge_vec(
                 "table_bytes",
-                "Bytes on disk with indexes: journal, keys, states, batches.",
+                "Bytes on disk with indexes: journal, keys, states, leaves, batches.",
                 &["table"],
             )?,
             gone: metrics.counter_vec(
                 "retention_gone_total",
-                "What was given up: keys, weeks, batches without states.",
+                "What was given up: keys, weeks of operations, weeks of states, kept leaves.",
                 &["what"],
             )?,
             blocked: metrics.gauge_vec(
                 "retention_blocked",
-                "1 while the oldest week of operations is past its time and needed, by what.",
-                &["by"],
+                "1 while the oldest week of operations or of states is past its time and needed, by what.",
+                &["what", "by"],
             )?,
         })
     }
@@ -114,6 +118,8 @@ pub struct Retention {
     pool: PgPool,
     keep: Keep,
     metrics: RetentionMetrics,
+    /// Where the journal began when all kept leaves were looked at last.
+    freed: Option<Uuid>,
 }
 
 impl Retention {
@@ -123,11 +129,12 @@ impl Retention {
             pool,
             keep,
             metrics,
+            freed: None,
         }
     }
 
     /// Runs until the shutdown begins.
-    pub async fn run(self, shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: Shutdown) {
         loop {
             let worked = tokio::select! {
                 worked = self.round(runtime::clock::now()) => worked,
@@ -150,7 +157,7 @@ impl Retention {
 
     /// Makes the partitions of the weeks to come, gives up what is too old at `now`, reads the
     /// figures.
-    pub async fn round(&self, now: OffsetDateTime) -> sqlx::Result<()> {
+    pub async fn round(&mut self, now: OffsetDateTime) -> sqlx::Result<()> {
         let made = partitions::make(&self.pool, now + PARTITIONS_AHEAD).await;
         let kept = self.give_up(now).await;
         self.read_figures(now).await?;
@@ -158,7 +165,7 @@ impl Retention {
         kept
     }
 
-    async fn give_up(&self, now: OffsetDateTime) -> sqlx::Result<()> {
+    async fn give_up(&mut self, now: OffsetDateTime) -> sqlx::Result<()> {
         let past = |days: u16| now - time::Duration::days(i64::from(days));
         if let Some(days) = self.keep.keys() {
             let before = past(days);
@@ -166,59 +173,95 @@ impl Retention {
             self.repeat("keys", step).await?;
         }
         if let Some(days) = self.keep.keep_journal_days {
-            self.drop_weeks(past(days)).await?;
-            self.erase_states().await?;
+            self.metrics.blocked.reset();
+            let (before, archive) = (past(days), self.keep.archive_journal);
+            let step = || store::drop_oldest_week(&self.pool, before, archive);
+            while self.drop_week("weeks", step).await? {}
+            self.drop_states(archive).await?;
         }
         Ok(())
     }
 
-    async fn drop_weeks(&self, before: OffsetDateTime) -> sqlx::Result<()> {
-        let archive = self.keep.archive_journal;
-        self.metrics.blocked.reset();
+    /// Whether a week is gone, and the next one may be.
+    async fn drop_week<F>(&self, what: &'static str, step: impl Fn() -> F) -> sqlx::Result<bool>
+    where
+        F: Future<Output = sqlx::Result<Week>>,
+    {
         let mut busy = 0;
         loop {
-            match store::drop_oldest_week(&self.pool, before, archive).await? {
+            match step().await? {
                 Week::Dropped => {
-                    tracing::info!(archive, "a week of operations is past its time");
-                    self.metrics.gone.with_label_values(&["weeks"]).inc();
+                    tracing::info!(what, "a week is past its time");
+                    self.metrics.gone.with_label_values(&[what]).inc();
+                    return Ok(true);
                 }
-                Week::None => return Ok(()),
+                Week::None => return Ok(false),
                 Week::Needed(by) if by == "busy" && busy < BUSY => {
                     busy += 1;
                     tokio::time::sleep(PAUSE).await;
                 }
                 Week::Needed(by) => {
-                    tracing::info!(by, "the oldest week of operations stays");
-                    let blocked = self.metrics.blocked.with_label_values(&[by.as_str()]);
-                    blocked.set(1);
-                    return Ok(());
+                    self.blocked(what, &by);
+                    return Ok(false);
                 }
             }
         }
     }
 
-    async fn erase_states(&self) -> sqlx::Result<()> {
+    fn blocked(&self, what: &'static str, by: &str) {
+        tracing::info!(what, by, "the oldest week stays");
+        self.metrics.blocked.with_label_values(&[what, by]).set(1);
+    }
+
+    /// Weeks of states that are older than every operation kept, one after the other.
+    async fn drop_states(&mut self, archive: bool) -> sqlx::Result<()> {
         let from = store::marks(&self.pool).await?.journal_from;
         let before = below(from, MARGIN);
-        for hub in store::hubs(&self.pool).await? {
-            let step = || store::erase_states(&self.pool, hub, before, BATCHES);
-            self.repeat("batches", step).await?;
-            self.look_again(hub).await?;
+        while self.copy_week(before).await? {
+            let step = || leaves::drop_oldest_week(&self.pool, archive);
+            if !self.drop_week("states", step).await? {
+                break;
+            }
+        }
+        // Leaves are needed no more when the journal begins later.
+        if self.freed != Some(from) {
+            self.free_leaves().await?;
+            self.freed = Some(from);
         }
         Ok(())
     }
 
-    /// Once over all batches that were needed when they were looked at first.
-    async fn look_again(&self, hub: Uuid) -> sqlx::Result<()> {
-        let mut after = 0;
-        while let Some((last, gone)) = store::look_again(&self.pool, hub, after, BATCHES).await? {
+    /// Whether all states of the oldest week were looked at, and it may go.
+    async fn copy_week(&self, before: Uuid) -> sqlx::Result<bool> {
+        loop {
+            let started = std::time::Instant::now();
+            match leaves::copy(&self.pool, before, BATCHES).await? {
+                Copied::Some { .. } => tokio::time::sleep(started.elapsed()).await,
+                Copied::Week => return Ok(true),
+                Copied::None | Copied::Busy => return Ok(false),
+                Copied::Needed(by) => {
+                    self.blocked("states", by);
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Once over all kept leaves.
+    async fn free_leaves(&self) -> sqlx::Result<()> {
+        let mut after = (Uuid::nil(), -1);
+        loop {
+            let started = std::time::Instant::now();
+            let Some((last, gone)) = leaves::free(&self.pool, after, LEAVES).await? else {
+                return Ok(());
+            };
             after = last;
             self.metrics
                 .gone
-                .with_label_values(&["batches"])
+                .with_label_values(&["leaves"])
                 .inc_by(gone);
+            tokio::time::sleep(started.elapsed()).await;
         }
-        Ok(())
     }
 
     /// Step after step with pauses as long as the steps, so that callers hardly notice.
@@ -244,11 +287,12 @@ impl Retention {
         metrics.weeks_ahead.set(figures.weeks_ahead);
         metrics.astray.set(i64::from(figures.astray));
         metrics.oldest_week.set(figures.oldest_week);
-        metrics.kept_batches.set(figures.kept_batches);
+        metrics.oldest_states.set(figures.oldest_states);
         for (table, bytes) in [
             ("journal", figures.journal_bytes),
             ("keys", figures.key_bytes),
             ("states", figures.state_bytes),
+            ("leaves", figures.leaf_bytes),
             ("batches", figures.batch_bytes),
         ] {
             metrics.bytes.with_label_values(&[table]).set(bytes);

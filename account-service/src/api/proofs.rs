@@ -4,12 +4,11 @@ use super::Answer;
 use super::call::Call;
 use super::channels::{find, stored_state};
 use crate::problem::{Code, Problem, ProblemBody};
-use crate::store::batches_read::{self, StoredBatch};
+use crate::store::batches_read::{self, Proved};
 use actix_web::HttpResponse;
-use hub_core::merkle::Tree;
 use hub_core::proof::{ChannelProof, FORMAT, MerklePath, Over, Signatures, SignedBy, TypedData};
 use hub_core::types::StateBatch;
-use hub_core::{ChannelParams, Domain, State, Typed as _};
+use hub_core::{ChannelParams, Domain, State};
 
 /// The file with which anybody checks and enforces a co-signed state.
 #[utoipa::path(get, path = "/v1/channels/{id}/states/{version}/proof", tag = "Channels",
@@ -20,57 +19,49 @@ pub async fn get(call: Call) -> Answer {
     let found = find(&call).await?;
     call.no_query()?;
     let stored = stored_state(&call, &found).await?;
-    let batch = batches_read::get(&call.app.pool, stored.batch).await?;
-    let batch = batch.ok_or_else(|| Problem::new(Code::StateNotFound))?;
+    let proved = batches_read::proved(&call.app.pool, stored.batch, &stored.state).await?;
+    let proved = proved.ok_or_else(|| Problem::new(Code::StateNotFound))?;
     let newest = stored.state.version == found.newest.state.version;
     let params = found.account.params;
-    let proof = build(&batch, &stored.state, params, found.domain, newest)
-        .ok_or_else(|| Problem::internal(format!("batch {} lacks a state", stored.batch)))?;
+    let proof = build(proved, &stored.state, params, found.domain, newest);
     // What is handed out must convince others, so it has to convince us first.
     proof.verify().map_err(Problem::internal)?;
     Ok(HttpResponse::Ok().json(proof))
 }
 
-/// The proof of a state of a batch; nothing when the batch has no such state.
+/// The file that proves a state.
 pub fn build(
-    batch: &StoredBatch,
+    proved: Proved,
     state: &State,
     params: ChannelParams,
     domain: Domain,
     newest: bool,
-) -> Option<ChannelProof> {
-    let index = batch.states.iter().position(|other| other == state)?;
-    let leaves = batch
-        .states
-        .iter()
-        .map(|state| state.hash_struct())
-        .collect();
-    let tree = Tree::new(leaves)?;
+) -> ChannelProof {
     let signed = |signer, signature| SignedBy {
         over: Over::Batch,
         signer,
         signature,
     };
     let message = StateBatch {
-        root: batch.root,
-        depth: batch.depth,
-        batch_id: batch.batch_id,
-        prev_root: batch.prev_root,
+        root: proved.root,
+        depth: proved.depth,
+        batch_id: proved.batch_id,
+        prev_root: proved.prev_root,
         hub: params.hub,
     };
-    Some(ChannelProof {
+    ChannelProof {
         format: FORMAT.to_owned(),
         channel_params: params,
         state_typed_data: TypedData::new(domain, *state),
         batch_typed_data: TypedData::new(domain, message),
         newest,
         merkle: MerklePath {
-            leaf_index: u32::try_from(index).ok()?,
-            siblings: tree.path(index)?,
+            leaf_index: proved.leaf,
+            siblings: proved.siblings,
         },
         signatures: Signatures {
-            hub: signed(params.hub_signer, batch.hub_signature),
-            user: signed(params.user_signer, batch.user_signature),
+            hub: signed(params.hub_signer, proved.hub_signature),
+            user: signed(params.user_signer, proved.user_signature),
         },
-    })
+    }
 }

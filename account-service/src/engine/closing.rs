@@ -94,14 +94,14 @@ async fn send(engine: &Engine, lane: &Lane, close: Unsent) -> sqlx::Result<()> {
         heads::load(&mut connection, &[close.channel]).await?.pop()
     };
     let head = head.filter(|head| head.is_intact() && head.state_hash == close.state_hash);
-    let batch = match &head {
-        Some(head) => batches_read::get(&lane.pool, head.batch).await?,
+    let proved = match &head {
+        Some(head) => batches_read::proved(&lane.pool, head.batch, &head.state).await?,
         None => None,
     };
     let domain = lane.terms.domain;
     let proof = head
-        .zip(batch)
-        .and_then(|(head, batch)| proofs::build(&batch, &head.state, account.params, domain, true));
+        .zip(proved)
+        .map(|(head, proved)| proofs::build(proved, &head.state, account.params, domain, true));
     let Some(proof) = proof else {
         tracing::error!(closing = %close.id, channel = %close.channel, "the state to close with is not what both sides signed");
         return Ok(());

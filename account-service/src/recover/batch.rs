@@ -7,6 +7,7 @@ use crate::store::batches::{self, CommittedBatch};
 use crate::store::directory::{self, Account};
 use crate::store::heads::{self, Head};
 use crate::store::journal::{self, KeyId, NewRow, RowLeg};
+use crate::store::leaves;
 use crate::store::recover::{self, NextHead};
 use crate::store::settlement::{self, NewWithdrawal};
 use anyhow::{Context as _, ensure};
@@ -127,6 +128,7 @@ pub async fn apply(
         now,
     };
     batches::insert_committed(connection, &committed).await?;
+    leaves::note_late(connection, batch.request_id).await?;
     Ok(brought)
 }
 

@@ -1,17 +1,19 @@
-//! `account.batches` and `account.batch_states` as far as proofs and histories of channels need it.
+//! `account.batches`, `account.batch_states` and `account.kept_leaves` as far as proofs and histories
+//! of channels need them.
 
-use hub_core::encoding::{decode_state, decode_states};
-use hub_core::{ChannelId, Epoch, Hash32, Signature, State, Version};
+use hub_core::encoding::{decode_state, decode_states, encode_states};
+use hub_core::merkle::Tree;
+use hub_core::{ChannelId, Epoch, Hash32, Signature, State, Typed as _, Version};
 use runtime::pg::{PgAmount, PgChannelId, PgHash, PgSignature};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A committed batch with all its states.
+/// What proves a state: its batch with both signatures, and its place there.
 #[derive(Debug, Clone)]
-pub struct StoredBatch {
-    /// The hub's number.
+pub struct Proved {
+    /// The hub's number of the batch.
     pub batch_id: u64,
     /// Root over the states.
     pub root: Hash32,
@@ -23,33 +25,63 @@ pub struct StoredBatch {
     pub hub_signature: Signature,
     /// The custody signature.
     pub user_signature: Signature,
-    /// In leaf order.
-    pub states: Vec<State>,
+    /// Its place among the leaves.
+    pub leaf: u32,
+    /// From leaf to root.
+    pub siblings: Vec<Hash32>,
 }
 
-/// A committed batch whose states are still here.
-pub async fn get(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<StoredBatch>> {
+/// What proves a state of a committed batch: all states of the batch, or the path that was kept of
+/// this one. None when the batch has no such state, or has it no more.
+pub async fn proved(pool: &PgPool, batch: Uuid, state: &State) -> sqlx::Result<Option<Proved>> {
     let row = sqlx::query(
-        "SELECT b.batch_id, b.root, b.prev_root, b.depth, b.hub_signature, b.user_signature, s.states
-         FROM account.batches b JOIN account.batch_states s ON s.id = $1
+        "SELECT b.batch_id, b.root, b.prev_root, b.depth, b.hub_signature, b.user_signature, s.states,
+                k.leaf, k.path
+         FROM account.batches b
+         LEFT JOIN account.batch_states s ON s.id = $1
+         LEFT JOIN account.kept_leaves k ON s.id IS NULL AND k.batch = $1 AND k.state = $2
          WHERE b.id = $1 AND b.fate = 1",
     )
-    .bind(id)
+    .bind(batch)
+    .bind(encode_states([state]))
     .fetch_optional(pool)
     .await?;
-    row.map(|row| {
-        let states: Vec<u8> = row.try_get("states")?;
-        Ok(StoredBatch {
-            batch_id: row.try_get::<i64, _>("batch_id")?.cast_unsigned(),
-            root: row.try_get::<PgHash, _>("root")?.0,
-            prev_root: row.try_get::<PgHash, _>("prev_root")?.0,
-            depth: u8::try_from(row.try_get::<i16, _>("depth")?).map_err(decode)?,
-            hub_signature: row.try_get::<PgSignature, _>("hub_signature")?.0,
-            user_signature: row.try_get::<PgSignature, _>("user_signature")?.0,
-            states: decode_states(&states).map_err(decode)?,
-        })
-    })
-    .transpose()
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let Some((leaf, siblings)) = place_of(&row, state)? else {
+        return Ok(None);
+    };
+    Ok(Some(Proved {
+        batch_id: row.try_get::<i64, _>("batch_id")?.cast_unsigned(),
+        root: row.try_get::<PgHash, _>("root")?.0,
+        prev_root: row.try_get::<PgHash, _>("prev_root")?.0,
+        depth: u8::try_from(row.try_get::<i16, _>("depth")?).map_err(decode)?,
+        hub_signature: row.try_get::<PgSignature, _>("hub_signature")?.0,
+        user_signature: row.try_get::<PgSignature, _>("user_signature")?.0,
+        leaf,
+        siblings,
+    }))
+}
+
+fn place_of(row: &PgRow, state: &State) -> sqlx::Result<Option<(u32, Vec<Hash32>)>> {
+    if let Some(leaf) = row.try_get::<Option<i32>, _>("leaf")? {
+        let path: Vec<u8> = row.try_get("path")?;
+        let siblings = path.chunks(32).map(Hash32::from_slice);
+        return Ok(siblings
+            .collect::<Option<_>>()
+            .map(|siblings| (leaf.cast_unsigned(), siblings)));
+    }
+    let Some(states) = row.try_get::<Option<Vec<u8>>, _>("states")? else {
+        return Ok(None);
+    };
+    let states = decode_states(&states).map_err(decode)?;
+    let place = || {
+        let at = states.iter().position(|other| other == state)?;
+        let tree = Tree::new(states.iter().map(State::hash_struct).collect())?;
+        Some((u32::try_from(at).ok()?, tree.path(at)?))
+    };
+    Ok(place())
 }
 
 fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
@@ -80,8 +112,11 @@ const STATES: &str = "
         UNION
         SELECT version, batch, leaf FROM account.carried WHERE account = $1 AND version >= $2
     )
-    SELECT substring(s.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
-    FROM places p JOIN account.batches b ON b.id = p.batch JOIN account.batch_states s ON s.id = p.batch
+    SELECT coalesce(substring(s.states FROM p.leaf * 214 + 1 FOR 214), k.state) AS state, b.id AS batch, b.created_at
+    FROM places p JOIN account.batches b ON b.id = p.batch
+    LEFT JOIN account.batch_states s ON s.id = p.batch
+    LEFT JOIN account.kept_leaves k ON k.batch = p.batch AND k.leaf = p.leaf
+    WHERE s.id IS NOT NULL OR k.batch IS NOT NULL
     ORDER BY p.version, b.batch_id LIMIT $3";
 
 /// Co-signed states of an account's channel from a version on, oldest first.
@@ -125,8 +160,12 @@ pub async fn state_at(
              FROM account.carried c JOIN account.batches b ON b.id = c.batch
              WHERE c.account = $1 AND b.created_at <= $2)
          )
-         SELECT substring(s.states FROM p.leaf * 214 + 1 FOR 214) AS state, b.id AS batch, b.created_at
-         FROM places p JOIN account.batches b ON b.id = p.batch JOIN account.batch_states s ON s.id = p.batch
+         SELECT coalesce(substring(s.states FROM p.leaf * 214 + 1 FOR 214), k.state) AS state, b.id AS batch,
+                b.created_at
+         FROM places p JOIN account.batches b ON b.id = p.batch
+         LEFT JOIN account.batch_states s ON s.id = p.batch
+         LEFT JOIN account.kept_leaves k ON k.batch = p.batch AND k.leaf = p.leaf
+         WHERE s.id IS NOT NULL OR k.batch IS NOT NULL
          ORDER BY p.version DESC LIMIT 1",
     )
     .bind(account)

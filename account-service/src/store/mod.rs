@@ -13,6 +13,7 @@ pub mod hubs;
 pub mod hubs_write;
 pub mod import;
 pub mod journal;
+pub mod leaves;
 pub mod operations_read;
 pub mod partitions;
 pub mod pending;

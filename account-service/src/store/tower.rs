@@ -33,7 +33,7 @@ pub struct Page {
     pub committed: Vec<Committed>,
     /// The page went up to here.
     pub last: u64,
-    /// Every batch up to here has a fate.
+    /// Every batch up to here has a fate, and nothing in them that is needed was left out.
     pub next: u64,
     /// Whether there are more.
     pub more: bool,
@@ -48,7 +48,8 @@ pub async fn hub_of(pool: &PgPool, hub: Address) -> sqlx::Result<Option<Uuid>> {
 }
 
 /// Up to `limit` batches of a hub above a number. Replicas commit out of order: the page ends the
-/// stretch without gaps before a number that may still come.
+/// stretch without gaps before a number that may still come. Batches whose states are gone are left
+/// out.
 pub async fn page(
     pool: &PgPool,
     hub_id: Uuid,
@@ -57,7 +58,8 @@ pub async fn page(
     now: OffsetDateTime,
 ) -> sqlx::Result<Page> {
     let rows = sqlx::query(
-        "SELECT b.batch_id, b.fate, b.prev_root, b.hub_signature, b.user_signature, s.states, b.created_at
+        "SELECT b.batch_id, b.fate, b.prev_root, b.hub_signature, b.user_signature, s.states, b.created_at,
+                s.id IS NULL AND EXISTS (SELECT 1 FROM account.kept_leaves k WHERE k.batch = b.id) AS partly
          FROM account.batches b LEFT JOIN account.batch_states s ON s.id = b.id
          WHERE b.hub_id = $1 AND b.batch_id > $2 ORDER BY b.batch_id LIMIT $3",
     )
@@ -77,11 +79,12 @@ pub async fn page(
         let batch_id = row.try_get::<i64, _>("batch_id")?.cast_unsigned();
         let created_at: OffsetDateTime = row.try_get("created_at")?;
         whole &= batch_id == page.next + 1 || created_at + SETTLED_AFTER < now;
+        // What is kept of an old batch can't be shown as a batch: the hub has to be asked for it.
+        whole &= !row.try_get::<bool, _>("partly")?;
         page.last = batch_id;
         if whole {
             page.next = batch_id;
         }
-        // Of the oldest ones the states are erased: every channel's newest one is still somewhere.
         let states: Option<Vec<u8>> = row.try_get("states")?;
         if let (1, Some(states)) = (row.try_get::<i16, _>("fate")?, states) {
             page.committed.push(Committed {

@@ -14,6 +14,7 @@ mod fence;
 mod growth;
 mod harness;
 mod keys;
+mod leaves;
 mod lists;
 mod matrix;
 mod money;

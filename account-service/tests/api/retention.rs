@@ -19,7 +19,7 @@ use uuid::Uuid;
 /// How old the old rows are, in days.
 const AGE: i64 = 70;
 
-fn keep(keys: Option<u16>, journal: Option<u16>) -> Keep {
+pub fn keep(keys: Option<u16>, journal: Option<u16>) -> Keep {
     Keep {
         keep_keys_days: keys,
         keep_journal_days: journal,
@@ -27,10 +27,10 @@ fn keep(keys: Option<u16>, journal: Option<u16>) -> Keep {
     }
 }
 
-async fn round(pool: &PgPool, keep: Keep) {
+pub async fn round(pool: &PgPool, keep: Keep) {
     let metrics = Metrics::new(&Build::new("account-service", "test")).unwrap();
     let metrics = RetentionMetrics::register(&metrics).unwrap();
-    let retention = Retention::new(pool.clone(), keep, metrics);
+    let mut retention = Retention::new(pool.clone(), keep, metrics);
     retention.round(OffsetDateTime::now_utc()).await.unwrap();
 }
 
@@ -54,6 +54,11 @@ pub async fn age(server: &Server) {
          UPDATE account.batches SET id = older(id), created_at = created_at - interval '{AGE} days', handed = true;
          UPDATE account.batch_states SET id = older(id);
          UPDATE account.heads SET batch = older(batch);
+         UPDATE account.carried SET batch = older(batch);
+         UPDATE account.kept_leaves SET batch = older(batch);
+         UPDATE account.retention SET keys_from = older(keys_from), journal_from = older(journal_from),
+            whole_from = older(whole_from), states_from = older(states_from), copied_to = older(copied_to)
+         WHERE states_from > '01000000-0000-0000-0000-000000000000';
          UPDATE hub.journal SET created_at = created_at - interval '{AGE} days';
          DROP FUNCTION older;"
     )))
@@ -63,25 +68,25 @@ pub async fn age(server: &Server) {
     owner.close().await;
 }
 
-async fn send(server: &Server, key: &str, body: &Value) -> Answer {
+pub async fn send(server: &Server, key: &str, body: &Value) -> Answer {
     let request = server.request(Method::POST, "/v1/transfers");
     server
         .send(request.header("Idempotency-Key", key).json(body))
         .await
 }
 
-fn at(days: i64) -> String {
+pub fn at(days: i64) -> String {
     let at = OffsetDateTime::now_utc() - Duration::days(days);
     at.format(&Rfc3339).unwrap()
 }
 
 /// The channel of an account.
-async fn channel(server: &Server, account: &str) -> ChannelId {
+pub async fn channel(server: &Server, account: &str) -> ChannelId {
     crate::chain::channel(server, account).await
 }
 
 /// What callers see of an account that may not change by giving up what is old.
-async fn view(server: &Server, account: &str) -> Value {
+pub async fn view(server: &Server, account: &str) -> Value {
     let get = async |path: String| server.get(&path).await.ok(200);
     let channel = channel(server, account).await;
     let mut between = get(format!("/v1/accounts/{account}/balances?at={}", at(35))).await;
@@ -95,44 +100,60 @@ async fn view(server: &Server, account: &str) -> Value {
     })
 }
 
-/// The newest state of every channel that a watchtower copies when it begins anew.
-async fn copies(pool: &PgPool) -> BTreeMap<ChannelId, u64> {
+/// The newest state of every channel that a watchtower copies when it begins anew, and up to which
+/// batch it asks account-service alone: what comes later it asks the hub for as well.
+pub async fn copies(pool: &PgPool, hub: &Hub) -> (BTreeMap<ChannelId, u64>, u64) {
     let mut newest = BTreeMap::new();
-    for hub in retention::hubs(pool).await.unwrap() {
-        let now = OffsetDateTime::now_utc() + Duration::hours(1);
-        let page = tower::page(pool, hub, 0, 1_000, now).await.unwrap();
-        assert!(!page.more);
-        for batch in page.committed {
-            for state in decode_states(&batch.states).unwrap() {
-                newest.insert(state.channel_id, state.version);
-            }
+    let mut note = |states: Vec<hub_core::State>| {
+        for state in states {
+            let known = newest.entry(state.channel_id).or_default();
+            *known = state.version.max(*known);
         }
+    };
+    let now = OffsetDateTime::now_utc() + Duration::hours(1);
+    let page = tower::page(pool, hub.serve.hub_id, 0, 1_000, now)
+        .await
+        .unwrap();
+    assert!(!page.more);
+    for batch in page.committed {
+        note(decode_states(&batch.states).unwrap());
     }
-    newest
+    let (client, address) = (hub.client(), hub_core::Address([9; 20]));
+    let mut after = page.next;
+    loop {
+        let shown = client.attestations(address, after).await.unwrap();
+        for batch in &shown.batches {
+            note(batch.states().unwrap());
+        }
+        if !shown.more {
+            return (newest, page.next);
+        }
+        after = shown.last;
+    }
 }
 
-async fn count(pool: &PgPool, sql: &'static str) -> i64 {
+pub async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
 }
 
-const ERASED: &str = "SELECT count(*) FROM account.batches b WHERE b.fate = 1
+pub const ERASED: &str = "SELECT count(*) FROM account.batches b WHERE b.fate = 1
     AND NOT EXISTS (SELECT 1 FROM account.batch_states s WHERE s.id = b.id)";
 
 /// Two accounts with a past, of which the first alone moves now; and the answers of old requests.
-struct Scene {
-    server: Server,
-    hub: Hub,
-    active: String,
-    dormant: String,
-    other: String,
+pub struct Scene {
+    pub server: Server,
+    pub hub: Hub,
+    pub active: String,
+    pub dormant: String,
+    pub other: String,
     old: Value,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let bed = testbed().await;
         let hub = Hub::start(&bed).await;
-        let mut server = Server::on_hub(bed, &hub, |_| {}).await;
+        let server = Server::on_hub(bed, &hub, |_| {}).await;
         let active = server.account(&server.admin, "1000").await;
         let dormant = server.account(&server.admin, "1000").await;
         let other = server.account(&server.admin, "1000").await;
@@ -145,25 +166,32 @@ impl Scene {
                 .await
                 .ok(201);
         }
-        server.finish().await;
-        age(&server).await;
-        let mut again = server.replica(&hub).await;
-        // The first one has the database.
-        std::mem::swap(&mut server.bed, &mut again.bed);
-        // Keys and references are their owner's.
-        again.admin = server.admin.clone();
-        again.until_ready().await;
-        Self {
-            server: again,
+        let mut scene = Self {
+            server,
             hub,
             active,
             dormant,
             other,
             old,
-        }
+        };
+        scene.age().await;
+        scene
     }
 
-    fn pool(&self) -> &PgPool {
+    /// Lets [`AGE`] days go by; a new process goes on.
+    pub async fn age(&mut self) {
+        self.server.finish().await;
+        age(&self.server).await;
+        let mut again = self.server.replica(&self.hub).await;
+        // The first one has the database.
+        std::mem::swap(&mut self.server.bed, &mut again.bed);
+        // Keys and references are their owner's.
+        again.admin = self.server.admin.clone();
+        again.until_ready().await;
+        self.server = again;
+    }
+
+    pub fn pool(&self) -> &PgPool {
         &self.server.pool
     }
 }
@@ -179,7 +207,7 @@ async fn what_is_needed_is_the_same_after_old_rows_are_given_up() {
     for account in accounts {
         before.push(view(server, account).await);
     }
-    let copied = copies(pool).await;
+    let (copied, _) = copies(pool, &scene.hub).await;
     let old_state = scene.old["entries"][1]["version"].as_u64().unwrap();
 
     // By default nothing goes.
@@ -208,7 +236,10 @@ async fn what_is_needed_is_the_same_after_old_rows_are_given_up() {
     for (account, before) in accounts.into_iter().zip(before) {
         assert_eq!(view(server, account).await, before);
     }
-    assert_eq!(copies(pool).await, copied);
+    let (still, up_to) = copies(pool, &scene.hub).await;
+    assert_eq!(still, copied);
+    let first = "SELECT min(b.batch_id) FROM account.batches b JOIN account.kept_leaves k ON k.batch = b.id";
+    assert!(i64::try_from(up_to).unwrap() < count(pool, first).await);
 
     // A request of the time that is kept is answered as it was.
     let again = send(server, "recent", &recent).await;
@@ -402,7 +433,8 @@ async fn count_in(connection: &mut sqlx::PgConnection) {
 async fn an_archived_week_is_there_for_the_operator_and_nowhere_else() {
     let scene = Scene::new().await;
     let pool = scene.pool();
-    let rows = count(pool, "SELECT count(*) FROM account.operations").await;
+    let operations = count(pool, "SELECT count(*) FROM account.operations").await;
+    let states = count(pool, "SELECT count(*) FROM account.batch_states").await;
     let archive = Keep {
         archive_journal: true,
         ..keep(None, Some(30))
@@ -421,16 +453,16 @@ async fn an_archived_week_is_there_for_the_operator_and_nowhere_else() {
     .fetch_all(&owner)
     .await
     .unwrap();
-    let mut archived = 0;
+    let mut archived = [0; 2];
     for table in tables {
         let sql = format!("SELECT count(*) FROM account_archive.{table}");
         let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
             .fetch_one(&owner)
             .await
             .unwrap();
-        archived += rows;
+        archived[usize::from(table.starts_with("batch_states_"))] += rows;
     }
-    assert_eq!(archived, rows);
+    assert_eq!(archived, [operations, states]);
     owner.close().await;
 }
 

@@ -9,7 +9,7 @@ use crate::store::batches::{self, Batch, Committed, HeadRef};
 use crate::store::heads::Head;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use hub_client::Terms;
-use hub_core::merkle::Tree;
+use hub_core::merkle::{self, Tree};
 use hub_core::{
     Amount, ChannelId, Hash32, Signature, State, StateBatch, Typed as _, encoding, signature,
 };
@@ -97,11 +97,18 @@ pub async fn run(context: &mut Context) -> Result<SignedTotals, Error> {
     Ok(totals)
 }
 
-/// What names a batch that was never committed.
+/// What names a batch that was never committed, or a state that was not kept.
 async fn unsigned(context: &mut Context, totals: &mut SignedTotals) -> Result<(), Error> {
     for missing in batches::missing(&mut context.tx).await? {
         let class = (CheckId::R3, Class::MissingInternal);
         let row = Row::account("batches", missing.key);
+        let mut found = Findings::default();
+        found.found(class, row, missing.expected, missing.found);
+        context.merge(found);
+    }
+    for missing in batches::not_kept(&mut context.tx).await? {
+        let class = (CheckId::R3, Class::MissingInternal);
+        let row = Row::account("kept_leaves", missing.key);
         let mut found = Findings::default();
         found.found(class, row, missing.expected, missing.found);
         context.merge(found);
@@ -150,19 +157,18 @@ fn check_row(row: &PgRow, hubs: &Hubs, damaged: &Damaged, trace: bool) -> sqlx::
         operations: Vec::new(),
     };
     if let Some(committed) = &batch.committed {
-        // A head's state must be here; of other old batches the signed root is enough.
-        let erased = committed.states.is_none() && committed.heads.is_empty();
-        if erased {
-            check_erased(&batch, committed, hubs, &mut checked);
+        let Some(stored) = &committed.states else {
+            check_kept(&batch, committed, hubs, damaged, &mut checked);
             return Ok(checked);
-        }
-        let stored = committed.states.as_deref().unwrap_or_default();
+        };
         let states = encoding::decode_states(stored).unwrap_or_default();
         let hashes: Vec<_> = states.iter().map(State::hash_struct).collect();
         let sound = check_signed(&batch, committed, hubs, &states, &hashes, &mut checked);
-        check_heads(committed, sound, (&states, &hashes), damaged, &mut checked);
+        let states = (states.as_slice(), hashes.as_slice());
+        check_heads(committed, |_| sound, states, damaged, &mut checked);
+        let (states, _) = states;
         if sound && trace && committed.whole {
-            checked.operations = legs::check(committed, &states, &mut checked.findings);
+            checked.operations = legs::check(committed, states, &mut checked.findings);
         }
     }
     Ok(checked)
@@ -249,6 +255,71 @@ fn check_erased(batch: &Batch, committed: &Committed, hubs: &Hubs, checked: &mut
     }
 }
 
+/// A batch whose week is gone: what was kept of it has the signed root.
+fn check_kept(
+    batch: &Batch,
+    committed: &Committed,
+    hubs: &Hubs,
+    damaged: &Damaged,
+    checked: &mut Checked,
+) {
+    check_erased(batch, committed, hubs, checked);
+    let (mut kept, mut edited) = (Vec::new(), false);
+    let signed = |made| {
+        let terms = hubs.get(&batch.hub_id);
+        terms.is_some_and(|terms| {
+            signers(batch, committed, terms, (made, committed.depth)) == Signers::of(terms)
+        })
+    };
+    for leaf in &committed.kept {
+        checked.findings.compared(CheckId::R3, 1);
+        let state = encoding::decode_state(&leaf.state).ok();
+        let path: Option<Vec<_>> = leaf.path.chunks(32).map(Hash32::from_slice).collect();
+        let hash = state.map(|state| state.hash_struct());
+        let made = hash
+            .zip(path)
+            .and_then(|(hash, path)| merkle::root_of(hash, leaf.leaf, &path));
+        // If the root itself was edited, and is named, the signatures still tell.
+        let is_signed = made.is_some() && (made == batch.root || signed(made));
+        match state.zip(hash).filter(|_| is_signed) {
+            Some(state) => kept.push(state),
+            None => {
+                edited = true;
+                let shown =
+                    |root: Option<Hash32>| root.map_or("none".into(), |root| root.to_string());
+                checked.findings.found(
+                    (CheckId::R3, Class::Tamper),
+                    leaf_row(committed.id, leaf.leaf),
+                    format!("a state of root {}", shown(batch.root)),
+                    format!("one of root {}", shown(made)),
+                );
+            }
+        }
+    }
+    kept.sort_unstable_by_key(|(state, _)| state.channel_id);
+    let (states, hashes): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
+    let here = |channel: ChannelId| {
+        let at = states.binary_search_by_key(&channel, |state| state.channel_id);
+        at.is_ok()
+    };
+    // Whose an edited one was can't be known.
+    for head in committed
+        .heads
+        .iter()
+        .filter(|head| !edited && !here(head.channel))
+    {
+        let class = (CheckId::R3, Class::MissingInternal);
+        let row = Row::account("kept_leaves", committed.id);
+        let expected = format!("the newest state of channel {}", head.channel);
+        checked.findings.found(class, row, expected, "none");
+    }
+    check_heads(committed, here, (&states, &hashes), damaged, checked);
+}
+
+fn leaf_row(batch: Uuid, leaf: u32) -> Row {
+    Row::account("kept_leaves", format!("{batch}/{leaf}"))
+}
+
 fn without_terms(batch: &Batch, findings: &mut Findings) {
     let class = (CheckId::R3, Class::MissingInternal);
     let row = Row::account("hubs", batch.hub_id);
@@ -306,10 +377,11 @@ fn signers(
     }
 }
 
-/// Each head that names this batch is the state that the batch has of its channel.
+/// Each head that names this batch is the state that the batch has of its channel, as far as its
+/// states of these channels are sound.
 fn check_heads(
     committed: &Committed,
-    sound: bool,
+    sound: impl Fn(ChannelId) -> bool,
     (states, hashes): (&[State], &[Hash32]),
     damaged: &Damaged,
     checked: &mut Checked,
@@ -317,6 +389,7 @@ fn check_heads(
     let mut total = Amount::ZERO;
     for head in &committed.heads {
         let at = states.binary_search_by_key(&head.channel, |state| state.channel_id);
+        let sound = sound(head.channel);
         let signed = at
             .ok()
             .filter(|_| sound)

@@ -34,14 +34,27 @@ pub struct Committed {
     pub hub_signature: Option<Signature>,
     /// The custody signature.
     pub user_signature: Option<Signature>,
-    /// The states as stored; `None` when they are erased, as nothing needs them any more.
+    /// The states as stored; `None` when their week is gone.
     pub states: Option<Vec<u8>>,
+    /// What was kept of them then.
+    pub kept: Vec<Leaf>,
     /// Whether all its operations are still in the journal.
     pub whole: bool,
     /// The heads that name it.
     pub heads: Vec<HeadRef>,
     /// The operations that name it.
     pub legs: Vec<OperationRow>,
+}
+
+/// A state that was kept of a batch, as stored.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    /// Its place.
+    pub leaf: u32,
+    /// The state.
+    pub state: Vec<u8>,
+    /// From leaf to root.
+    pub path: Vec<u8>,
 }
 
 /// A head, as far as its batch is concerned.
@@ -87,7 +100,8 @@ macro_rules! select_batches {
     ($operations:literal, $join:literal) => {
         concat!(
             "SELECT b.hub_id, b.batch_id, b.fate, b.id, b.root, b.prev_root, b.depth, b.hub_signature,
-                    b.user_signature, s.states, b.id >= r.whole_from AS whole, b.id >= r.journal_from AS kept, h.channels, h.hashes, h.totals, ",
+                    b.user_signature, s.states, b.id >= r.whole_from AS whole, b.id >= r.states_from AS kept, k.leaves, k.leaf_states,
+                    k.paths, h.channels, h.hashes, h.totals, ",
             $operations,
             " FROM account.batches b CROSS JOIN account.retention r
              LEFT JOIN account.batch_states s ON s.id = b.id
@@ -95,7 +109,11 @@ macro_rules! select_batches {
                 SELECT batch, array_agg(channel_id) AS channels, array_agg(state_hash) AS hashes,
                        array_agg(user_balance + user_locked) AS totals
                 FROM account.heads GROUP BY batch
-             ) h ON h.batch = b.id ",
+             ) h ON h.batch = b.id
+             LEFT JOIN (
+                SELECT batch, array_agg(leaf) AS leaves, array_agg(state) AS leaf_states, array_agg(path) AS paths
+                FROM account.kept_leaves GROUP BY batch
+             ) k ON k.batch = b.id ",
             $join,
             " ORDER BY b.hub_id, b.batch_id"
         )
@@ -168,6 +186,7 @@ pub fn batch_of(row: &PgRow) -> sqlx::Result<Batch> {
         hub_signature: signature("hub_signature")?,
         user_signature: signature("user_signature")?,
         states: states_of(row)?,
+        kept: leaves_of(row)?,
         whole: row.try_get("whole")?,
         heads: heads_of(row)?,
         legs: operations_of(row)?,
@@ -175,11 +194,27 @@ pub fn batch_of(row: &PgRow) -> sqlx::Result<Batch> {
     Ok(batch)
 }
 
-/// Erased are states only of batches older than the journal; of others nothing is left at all.
+/// Only weeks that ended before a mark are gone; of others nothing is left at all.
 fn states_of(row: &PgRow) -> sqlx::Result<Option<Vec<u8>>> {
     let states: Option<Vec<u8>> = row.try_get("states")?;
     let kept: bool = row.try_get("kept")?;
     Ok(states.or_else(|| kept.then(Vec::new)))
+}
+
+fn leaves_of(row: &PgRow) -> sqlx::Result<Vec<Leaf>> {
+    let Some(leaves) = row.try_get::<Option<Vec<i32>>, _>("leaves")? else {
+        return Ok(Vec::new());
+    };
+    let states: Vec<Vec<u8>> = row.try_get("leaf_states")?;
+    let paths: Vec<Vec<u8>> = row.try_get("paths")?;
+    let leaves = leaves.into_iter().zip(states).zip(paths);
+    Ok(leaves
+        .map(|((leaf, state), path)| Leaf {
+            leaf: leaf.cast_unsigned(),
+            state,
+            path,
+        })
+        .collect())
 }
 
 fn heads_of(row: &PgRow) -> sqlx::Result<Vec<HeadRef>> {
@@ -279,6 +314,24 @@ const MISSING: &str = "
 /// Batches that heads or operations name and that were never committed.
 pub async fn missing(connection: &mut PgConnection) -> sqlx::Result<Vec<Differing>> {
     let rows = sqlx::query(MISSING).fetch_all(connection).await?;
+    rows.iter().map(differing).collect()
+}
+
+const NOT_KEPT: &str = "
+    SELECT concat(c.batch, '/', c.leaf) AS key,
+           concat('the state of version ', c.version, ' of account ', c.account) AS expected, 'none' AS found
+    FROM (
+        SELECT c.* FROM account.carried c CROSS JOIN account.retention r
+        LEFT JOIN account.kept_leaves k ON k.batch = c.batch AND k.leaf = c.leaf
+        WHERE c.batch < r.states_from AND k.batch IS NULL OFFSET 0
+    ) c
+    -- One look-up for each that is left: a join would read all states there are.
+    WHERE (SELECT s.id FROM account.batch_states s WHERE s.id = c.batch) IS NULL
+    ORDER BY c.batch, c.leaf";
+
+/// States where the journal begins that are neither kept nor in a week that is.
+pub async fn not_kept(connection: &mut PgConnection) -> sqlx::Result<Vec<Differing>> {
+    let rows = sqlx::query(NOT_KEPT).fetch_all(connection).await?;
     rows.iter().map(differing).collect()
 }
 

@@ -78,6 +78,8 @@ pub struct Books {
     pub channels: HashMap<ChannelId, ChannelNumbers>,
     /// Ids of posted batches, and of operations, in order.
     pub batches: Vec<Uuid>,
+    /// The states of posted batches.
+    pub signed: HashMap<Uuid, Vec<State>>,
     pub operations: Vec<Uuid>,
     /// How long ago what is posted now was posted.
     pub age: time::Duration,
@@ -135,6 +137,7 @@ impl Books {
             chain: ChainNumbers::default(),
             channels: HashMap::new(),
             batches: Vec::new(),
+            signed: HashMap::new(),
             operations: Vec::new(),
             age: time::Duration::ZERO,
         };
@@ -335,6 +338,16 @@ impl Books {
         }
     }
 
+    /// A leaf of a posted batch as it is kept when the batch's states go.
+    pub fn leaf(&self, batch: Uuid, leaf: i32) -> Value {
+        let states = &self.signed[&batch];
+        let tree = Tree::new(states.iter().map(State::hash_struct).collect()).unwrap();
+        let at = usize::try_from(leaf).unwrap();
+        let path: Vec<u8> = tree.path(at).unwrap().iter().flat_map(|h| h.0).collect();
+        let state = bytes(encoding::encode_states([&states[at]]));
+        json!({ "batch": batch, "leaf": leaf, "state": state, "path": bytes(path) })
+    }
+
     fn sign(&mut self, hub: usize, states: &[State], fate: Fate) -> Uuid {
         let id = id_of(self.age);
         let tree = Tree::new(states.iter().map(State::hash_struct).collect()).unwrap();
@@ -378,6 +391,7 @@ impl Books {
             }
         }
         if committed {
+            self.signed.insert(id, states.to_vec());
             let states = bytes(encoding::encode_states(states));
             let row = json!({
                 "hub_id": hub_id, "batch_id": message.batch_id, "id": id, "fate": 1,

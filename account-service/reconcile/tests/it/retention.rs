@@ -37,8 +37,7 @@ fn books() -> Books {
     books
 }
 
-/// The same books after what is older than a month was given up, as the service does it: weeks by
-/// the function, states of batches that are no head's.
+/// The same books after what is older than a month was given up, as the service does it.
 async fn pruned() -> World {
     let world = World::of(books()).await;
     assert!(world.report().await.is_clean());
@@ -47,9 +46,7 @@ async fn pruned() -> World {
         .run(&format!(
             "DO $$ DECLARE monday timestamptz := date_trunc('week', now() - interval '{AGE} days' + interval '7 days', 'UTC');
              BEGIN
-                EXECUTE format('CREATE TABLE account.%I PARTITION OF account.operations FOR VALUES FROM (%L) TO (%L)',
-                    'operations_' || to_char(monday AT TIME ZONE 'UTC', 'YYYY_MM_DD'),
-                    account.first_id(monday), account.first_id(monday + interval '7 days'));
+                PERFORM account.make_week('operations', monday), account.make_week('batch_states', monday);
              END $$"
         ))
         .await;
@@ -62,11 +59,14 @@ async fn pruned() -> World {
         .run("DO $$ BEGIN ASSERT account.drop_oldest_week(now() - interval '31 days', false) = 'dropped'; END $$")
         .await;
     world
-        .edit(
-            "DELETE FROM account.batch_states s USING account.retention r
-             WHERE s.id < r.journal_from AND NOT EXISTS (SELECT 1 FROM account.heads h WHERE h.batch = s.id)",
-        )
+        .edit("UPDATE account.retention SET copied_to = journal_from")
         .await;
+    let drop =
+        |word| format!("DO $$ BEGIN ASSERT account.drop_oldest_states(false) = '{word}'; END $$");
+    // Without what is needed of it no week goes.
+    world.run(&drop("heads")).await;
+    world.keep_carried().await;
+    world.run(&drop("dropped")).await;
     world
         .edit("UPDATE hub.journal SET states = NULL WHERE batch_id < 3")
         .await;
@@ -104,9 +104,8 @@ async fn without_what_they_add_up_to_the_dropped_operations_are_missed() {
 }
 
 #[tokio::test]
-async fn states_erased_too_early_and_signatures_changed_afterwards_are_named() {
+async fn states_that_went_too_early_and_signatures_changed_afterwards_are_named() {
     let world = pruned().await;
-    // A batch of the time that is kept, and one that a head is in.
     world
         .edit(
             "DELETE FROM account.batch_states s USING account.batches b
@@ -114,24 +113,59 @@ async fn states_erased_too_early_and_signatures_changed_afterwards_are_named() {
         )
         .await;
     let named = world.named().await;
-    let batches: Vec<_> = named
-        .iter()
-        .filter(|b| b.1 == "account.batch_states")
-        .collect();
-    // The dormant account's, and both of today.
-    assert_eq!(batches.len(), 3, "{named:?}");
-    assert!(batches.iter().all(|b| b.0 == CheckId::R3));
+    assert_eq!(named.len(), 2, "both of today: {named:?}");
+    let table = "account.batch_states";
+    assert!(named.iter().all(|b| b.0 == CheckId::R3 && b.1 == table));
 
     let world = pruned().await;
     world
-        .edit(
-            "UPDATE account.batches b SET root = prev_root WHERE b.batch_id = 4
-             AND NOT EXISTS (SELECT 1 FROM account.batch_states s WHERE s.id = b.id)",
-        )
+        .edit("UPDATE account.batches SET root = prev_root WHERE batch_id = 4")
         .await;
     let named = world.named().await;
     let batches = named
         .iter()
         .filter(|b| b.0 == CheckId::R3 && b.1 == "account.batches");
     assert_eq!(batches.count(), 2, "one on each hub: {named:?}");
+    assert!(
+        named.iter().all(|b| b.1 != "account.kept_leaves"),
+        "{named:?}"
+    );
+}
+
+/// The leaf that holds a head, of the dormant account, and one that is only where the journal
+/// begins, both of one hub.
+const DORMANT: &str = "FROM account.heads h WHERE k.batch = h.batch AND h.hub_id = (SELECT min(hub_id::text)::uuid FROM account.hubs)";
+const SUPERSEDED: &str = "FROM account.carried c JOIN account.heads h ON h.account_id = c.account
+    WHERE k.batch = c.batch AND k.leaf = c.leaf AND h.version > c.version AND h.hub_id = (SELECT min(hub_id::text)::uuid FROM account.hubs)";
+
+#[tokio::test]
+async fn an_edited_kept_leaf_is_named_and_so_is_a_missing_one() {
+    for which in [DORMANT, SUPERSEDED] {
+        let set = |column: &str| {
+            format!(
+                "UPDATE account.kept_leaves k SET {column} = set_byte({column}, 100, (get_byte({column}, 100) + 1) % 256) {which}"
+            )
+        };
+        let using = which.replacen("FROM", "USING", 1);
+        for edit in [
+            set("state"),
+            format!("UPDATE account.kept_leaves k SET path = substring(path FROM 33) {which}"),
+            format!(
+                "UPDATE account.kept_leaves k SET path = set_byte(path, 3, (get_byte(path, 3) + 1) % 256) {which}"
+            ),
+            format!("UPDATE account.kept_leaves k SET leaf = k.leaf + 1000 {which}"),
+            format!("DELETE FROM account.kept_leaves k {using}"),
+        ] {
+            let world = pruned().await;
+            world.edit(&edit).await;
+            let named = world.named().await;
+            assert!(!named.is_empty(), "{edit}");
+            assert!(
+                named
+                    .iter()
+                    .all(|b| b.0 == CheckId::R3 && b.1 == "account.kept_leaves"),
+                "{edit}: {named:?}"
+            );
+        }
+    }
 }

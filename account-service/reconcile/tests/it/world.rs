@@ -5,6 +5,7 @@ use hub_core::{Address, ChannelId};
 use reconcile::{
     ChainError, ChainNumbers, ChainView, ChannelNumbers, CheckId, Options, Report, run,
 };
+use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgPool};
 use stack::Testbed;
@@ -129,6 +130,15 @@ fn business(books: &mut Books, hub: usize) -> Story {
     }
 }
 
+async fn plant(owner: &PgPool, table: &str, rows: &[Value]) {
+    let sql =
+        format!("INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1)");
+    for rows in rows.chunks(5_000) {
+        let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(Json(rows));
+        query.execute(owner).await.unwrap();
+    }
+}
+
 impl World {
     /// A database with these books.
     pub async fn of(books: Books) -> Self {
@@ -144,13 +154,7 @@ impl World {
         let owner = PgPool::connect(&bed.database_url).await.unwrap();
         let recon = PgPool::connect(&bed.role_url("chub_recon")).await.unwrap();
         for (table, rows) in &books.rows {
-            let sql = format!(
-                "INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1)"
-            );
-            for rows in rows.chunks(5_000) {
-                let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(Json(rows));
-                query.execute(&owner).await.unwrap();
-            }
+            plant(&owner, table, rows).await;
         }
         let chain = Chain {
             block: FINAL_BLOCK + 3,
@@ -171,6 +175,18 @@ impl World {
     pub async fn new() -> (Self, Story) {
         let (books, story) = story();
         (Self::of(books).await, story)
+    }
+
+    /// Keeps the states where the journal begins, as the service does before their week goes.
+    pub async fn keep_carried(&self) {
+        let sql = "SELECT batch, leaf FROM account.carried";
+        let places: Vec<(Uuid, i32)> = sqlx::query_as(sql).fetch_all(&self.owner).await.unwrap();
+        assert!(!places.is_empty());
+        let leaves = places.into_iter();
+        let leaves: Vec<_> = leaves
+            .map(|(batch, leaf)| self.books.leaf(batch, leaf))
+            .collect();
+        plant(&self.owner, "account.kept_leaves", &leaves).await;
     }
 
     /// Edits rows by hand; it must change something.
