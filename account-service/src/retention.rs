@@ -46,7 +46,7 @@ pub struct Keep {
     /// Days that operations and superseded states are kept at least, in whole weeks; for ever when left out
     #[arg(long, env = "KEEP_JOURNAL_DAYS", value_parser = clap::value_parser!(u16).range(30..=36_500))]
     pub keep_journal_days: Option<u16>,
-    /// Put old weeks of operations into the schema account_archive instead of dropping them
+    /// Put old weeks of operations and states into the schema account_archive instead of dropping them
     #[arg(long, env = "ARCHIVE_JOURNAL")]
     pub archive_journal: bool,
 }

@@ -355,3 +355,51 @@ async fn kept_leaves_go_when_nothing_needs_them_any_more() {
     );
     assert_eq!(breaks(&scene.server).await, BTreeSet::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_states_of_an_epoch_are_kept_while_it_is_being_closed() {
+    let mut scene = Scene::new().await;
+    // A running one would see that nobody can post the close any more.
+    scene.server.finish().await;
+    let url = scene.server.bed.role_url("chub_account");
+    let pool = &runtime::pg::connect(&url, 2).await.unwrap();
+    let states: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM account.batch_states s, generate_series(0, length(s.states) / 214 - 1) n
+         WHERE substring(s.states FROM n * 214 + 3 FOR 32) = $1",
+    )
+    .bind(channel_in(pool, &scene.active).await)
+    .fetch_one(pool)
+    .await
+    .unwrap();
+    assert!(states >= 5, "{states}");
+    sqlx::query(
+        "INSERT INTO account.closings (id, hub_id, account_id, channel_id, epoch, status, correlation_id, created_at, updated_at)
+         SELECT account.first_id(now()), hub_id, account_id, channel_id, epoch, 3, 'test', now(), now()
+         FROM account.heads WHERE channel_id = $1",
+    )
+    .bind(channel_in(pool, &scene.active).await)
+    .execute(pool)
+    .await
+    .unwrap();
+    round(pool, keep(None, Some(30))).await;
+    assert_eq!(count(pool, LEFT).await, 0);
+    assert_eq!(count(pool, LEAVES).await, states + 2);
+    assert_eq!(breaks(&scene.server).await, BTreeSet::new());
+    // Nothing came of it.
+    sqlx::query("UPDATE account.closings SET status = 5")
+        .execute(pool)
+        .await
+        .unwrap();
+    round(pool, keep(None, Some(30))).await;
+    assert_eq!(count(pool, LEAVES).await, 3);
+    pool.close().await;
+}
+
+async fn channel_in(pool: &PgPool, account: &str) -> Vec<u8> {
+    let id: Uuid = account.trim_start_matches("acc_").parse().unwrap();
+    sqlx::query_scalar("SELECT channel_id FROM account.heads WHERE account_id = $1")
+        .bind(id)
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}

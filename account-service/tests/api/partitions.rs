@@ -127,6 +127,15 @@ async fn states_that_were_in_the_rows_of_batches_come_into_the_partitions_of_the
     .await
     .unwrap();
     assert_eq!(rows.rows_affected(), 30);
+    // Some were erased one by one.
+    sqlx::raw_sql(
+        "UPDATE account.retention SET keys_from = account.first_id(now()), journal_from = account.first_id(now()),
+            whole_from = account.first_id(now());
+         INSERT INTO account.states_marks (hub_id, batch_id) VALUES (account.first_id(now()), 2)",
+    )
+    .execute(&owner)
+    .await
+    .unwrap();
     migrate(MOVED, i64::MAX).await;
     let count = async |sql: &'static str| -> i64 {
         sqlx::query_scalar(sql).fetch_one(&owner).await.unwrap()
@@ -141,6 +150,12 @@ async fn states_that_were_in_the_rows_of_batches_come_into_the_partitions_of_the
     assert_eq!(count(rest).await, 0, "each lies in its week");
     let weeks = "SELECT count(DISTINCT tableoid) FROM account.batch_states";
     assert!(count(weeks).await > 12);
+    let known = "SELECT count(*) FROM account.retention WHERE states_from = journal_from AND copied_to < states_from";
+    assert_eq!(
+        count(known).await,
+        1,
+        "below the journal some may be missing"
+    );
     let squeezed = "SELECT count(*) FROM pg_attribute WHERE attname = 'states' AND attstorage <> 'e'
         AND attrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'account.batch_states'::regclass)";
     assert_eq!(count(squeezed).await, 0, "time is lost on compressing");
