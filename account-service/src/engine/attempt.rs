@@ -130,7 +130,6 @@ pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
                 lane.metrics
                     .batch_seconds
                     .observe(started.elapsed().as_secs_f64());
-                lane.outbox.notify_one();
                 let heads = new_heads(&prepared, committed.as_ref());
                 publish(&lane, &heads);
                 answer::answer(&lane, batch.groups, prepared);
@@ -197,9 +196,11 @@ async fn attempt(
         // Without a signature there is nothing to burn: the keys tell the next try what came
         // of an unknown commit.
         tx.commit().await?;
+        write.nudge(lane);
         return Ok((prepared, None));
     }
     let signed = co_sign(lane, &prepared, &write, known, verdicts).await?;
+    write.nudge(lane);
     Ok((prepared, Some(signed)))
 }
 
@@ -316,7 +317,7 @@ async fn co_sign(
     known: &mut Known,
     verdicts: &mut Verdicts,
 ) -> Result<SignedBatch, Failure> {
-    let fates = lane.open_fates(limits::FATES_PER_REQUEST);
+    let fates = lane.carry_fates(limits::FATES_PER_REQUEST);
     let request = BatchRequest {
         request_id: prepared.id,
         session: lane.session(),

@@ -243,17 +243,22 @@ pub(crate) async fn run(lane: Arc<Lane>) {
     while !lane.draining.load(Ordering::Relaxed) {
         let _ = tokio::time::timeout(SCAN_INTERVAL, lane.fates_ready.notified()).await;
         tokio::time::sleep(limits::FATES_DELAY).await;
-        if let Err(error) = flush(&lane).await {
+        if let Err(error) = flush(&lane, Instant::now()).await {
             tracing::warn!(%error, "fates not handed over yet");
         }
         if Instant::now() >= next_scan {
             next_scan = Instant::now() + SCAN_INTERVAL;
+            if let Err(error) = mark_handed(&lane).await {
+                tracing::warn!(%error, "fates are handed over again after the next start");
+            }
             if let Err(error) = scan(&lane, &mut unresolved).await {
                 tracing::warn!(%error, "the hub's journal was not compared");
             }
         }
     }
-    if let Err(error) = flush(&lane).await {
+    let all = Instant::now() + limits::FATES_RESENT;
+    let done = flush(&lane, all).await;
+    if let Err(error) = done.and(mark_handed(&lane).await) {
         tracing::warn!(%error, "fates are handed over after the next start");
     }
 }
@@ -275,11 +280,13 @@ pub(crate) async fn refresh_headroom(lane: &Lane, wanted: bool) -> Result<(), Fa
     Ok(())
 }
 
-async fn flush(lane: &Lane) -> Result<(), FateError> {
+/// Hands over what no request has carried by `now`. While batches follow each other there is
+/// nothing: each takes along the fates of those before it.
+async fn flush(lane: &Lane, now: Instant) -> Result<(), FateError> {
     loop {
-        let fates = lane.open_fates(limits::FATES_PER_REQUEST);
+        let fates = lane.due_fates(limits::FATES_PER_REQUEST, now);
         if fates.is_empty() {
-            break;
+            return Ok(());
         }
         let request = FatesRequest {
             fates: fates.clone(),
@@ -289,6 +296,10 @@ async fn flush(lane: &Lane) -> Result<(), FateError> {
         lane.raise_low_water(marks.session, marks.low_water);
         handed(lane, &fates);
     }
+}
+
+/// Notes in the database what the hub has; what is not noted is told once more after a start.
+async fn mark_handed(lane: &Lane) -> Result<(), FateError> {
     let done = lane.take_handed();
     if !done.is_empty() {
         batches::mark_handed(&lane.pool, lane.terms.hub_id, &done).await?;

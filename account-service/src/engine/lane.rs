@@ -5,6 +5,7 @@ use super::attempt::{self, Finished};
 use super::job::Group;
 use super::limits;
 use super::metrics::EngineMetrics;
+use super::open_fates::OpenFates;
 use super::types::{Outcome, RetryReason};
 use super::{ByChannel, Channels};
 use crate::store::heads::Head;
@@ -12,7 +13,7 @@ use hub_client::{BatchMark, Fate, HubClient, IssueCaps, Terms};
 use hub_core::{Amount, ChannelId, Version};
 use signer::Signer;
 use sqlx::PgPool;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -48,7 +49,7 @@ struct Shared {
     caps: Option<IssueCaps>,
     import_above: Option<u64>,
     opening: Option<Arc<Terms>>,
-    fates: BTreeMap<u64, Fate>,
+    fates: OpenFates,
     handed: Vec<u64>,
     low_water: u64,
     committed: Option<BatchMark>,
@@ -175,26 +176,24 @@ impl Lane {
         self.shared().opening = Some(Arc::new(terms));
     }
 
-    /// Fates that the hub has not confirmed, oldest first, at most `limit` of them.
-    pub fn open_fates(&self, limit: usize) -> Vec<Fate> {
-        self.shared().fates.values().take(limit).cloned().collect()
+    /// Fates for a request that is sent anyway: the oldest that the hub has not confirmed.
+    pub fn carry_fates(&self, limit: usize) -> Vec<Fate> {
+        self.shared().fates.carry(limit, Instant::now())
+    }
+
+    /// Fates that have to go by themselves at `now`.
+    pub fn due_fates(&self, limit: usize, now: Instant) -> Vec<Fate> {
+        self.shared().fates.due(limit, now)
     }
 
     pub fn add_fates(&self, fates: impl IntoIterator<Item = Fate>) {
-        let mut shared = self.shared();
-        shared
-            .fates
-            .extend(fates.into_iter().map(|fate| (fate.batch_id(), fate)));
-        drop(shared);
+        self.shared().fates.add(fates, Instant::now());
         self.fates_ready.notify_one();
     }
 
     /// Drops fates that the hub has confirmed.
     pub fn forget_fates(&self, fates: &[Fate]) {
-        let mut shared = self.shared();
-        for fate in fates {
-            shared.fates.remove(&fate.batch_id());
-        }
+        self.shared().fates.confirm(fates);
     }
 
     /// Notes batches whose fates the hub has, for the next write of those marks.

@@ -52,3 +52,6 @@ pub const FATES_PER_REQUEST: usize = 256;
 
 /// Quiet after which fates are handed over by themselves.
 pub const FATES_DELAY: Duration = Duration::from_millis(50);
+
+/// After this a fate goes by itself although a request has carried it: its answer got lost.
+pub const FATES_RESENT: Duration = Duration::from_secs(1);

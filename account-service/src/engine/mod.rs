@@ -26,6 +26,7 @@ mod job;
 mod lane;
 pub mod limits;
 pub mod metrics;
+mod open_fates;
 mod prepare;
 mod refusals;
 mod settle;

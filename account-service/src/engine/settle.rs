@@ -128,7 +128,7 @@ pub(super) async fn system(engine: &Engine, order: Order) {
 /// Both signatures, then the command, in that order of durability: the terms are fixed in the
 /// order's row, the hub's signature is checked, ours is made, and row and outbox commit as one.
 async fn sign(engine: &Engine, lane: &Arc<Lane>, order: Signable) -> Result<(), fates::FateError> {
-    let fates_sent = lane.open_fates(limits::FATES_PER_REQUEST);
+    let fates_sent = lane.carry_fates(limits::FATES_PER_REQUEST);
     let request = WithdrawRequest {
         order: OperationId(*order.id.as_bytes()),
         withdraw: order.withdraw,

@@ -99,6 +99,13 @@ impl Write {
         self.rows.is_empty() && self.completions.is_empty() && self.advances.is_empty()
     }
 
+    /// Wakes whoever publishes the outbox, if it has a row of this batch.
+    pub fn nudge(&self, lane: &Lane) {
+        if self.funding.is_some() {
+            lane.outbox.notify_one();
+        }
+    }
+
     fn pending(&mut self, job: &Job) {
         self.rows.push(row(job, PENDING, job.request.extra.clone()));
         let before = self

@@ -8,12 +8,14 @@ use sqlx::postgres::{
     PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPool, PgPoolOptions, PgTypeInfo,
     PgValueFormat, PgValueRef,
 };
-use sqlx::{ConnectOptions as _, Decode, Encode, Postgres, Type};
+use sqlx::{ConnectOptions as _, Connection as _, Decode, Encode, Postgres, Type};
 use std::time::Duration;
 
 /// How long a caller waits for a connection: longer means the pool is too small or the database
 /// is gone, and a caller is better told so.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Unused for longer, a connection is asked whether it still is one.
+const QUIET: Duration = Duration::from_millis(250);
 /// Limits each connection sets for itself. No statement of ours comes near; what hangs this long
 /// holds row locks that others wait for.
 const SESSION_LIMITS: [(&str, &str); 3] = [
@@ -42,6 +44,17 @@ pub async fn connect_with(
         // those opened at start live on, and not be replaced by some HTTP thread.
         .idle_timeout(None)
         .max_lifetime(None)
+        // One that was used a moment ago is there; asking each time is a round trip for each
+        // transaction.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > QUIET {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options.options(SESSION_LIMITS).disable_statement_logging())
         .await
 }

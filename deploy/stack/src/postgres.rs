@@ -29,7 +29,8 @@ pub const SETTINGS: [(&str, &str); 7] = [
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("max_connections", "200"),
-    ("shared_buffers", "256MB"),
+    // Heads and the newest rows of a hundred thousand accounts, so that posting reads no file.
+    ("shared_buffers", "1GB"),
     ("max_wal_size", "2GB"),
     // Array statements are short; compiling them costs more than running them.
     ("jit", "off"),

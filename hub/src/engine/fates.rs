@@ -106,7 +106,9 @@ impl Core {
         ledger: &Ledger,
         old: &[(u64, StoredFate)],
     ) -> Result<(), Fault> {
-        if old.is_empty() {
+        let is_told =
+            |(batch_id, fate): &&(u64, StoredFate)| ledger.told.get(batch_id) == Some(fate);
+        if old.iter().all(|told| is_told(&told)) {
             return Ok(());
         }
         if let Some((batch_id, _)) = old.iter().find(|(id, _)| *id > ledger.newest.batch_id) {
@@ -201,6 +203,7 @@ impl Core {
                 "burned"
             }
         };
+        ledger.tell(batch_id, *fate);
         self.parts.metrics.fates.with_label_values(&[label]).inc();
     }
 

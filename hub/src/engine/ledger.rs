@@ -6,6 +6,7 @@
 use super::decide::Plan;
 use super::head::{ChannelFacts, Head};
 use super::limits;
+use crate::store::journal::StoredFate;
 use hub_client::BatchMark;
 use hub_core::{Amount, ChannelId, Facts, State, Version};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -112,6 +113,8 @@ pub struct Ledger {
     pub heads: HashMap<ChannelId, Head>,
     /// Batches without a fate.
     pub open: BTreeMap<u64, OpenBatch>,
+    /// The newest fates: a batch under way may bring those that came with the one before it.
+    pub told: BTreeMap<u64, StoredFate>,
     /// Channels that the chain knows something of.
     pub facts: HashMap<ChannelId, ChannelFacts>,
     /// The chain.
@@ -243,6 +246,14 @@ impl Ledger {
         let old = self.open.range_mut(..old).rev();
         for (_, batch) in old.take_while(|(_, batch)| !batch.abandoned) {
             batch.abandon(&mut self.abandoned);
+        }
+    }
+
+    /// Remembers a fate that is stored.
+    pub fn tell(&mut self, batch_id: u64, fate: StoredFate) {
+        self.told.insert(batch_id, fate);
+        if self.told.len() > limits::TOLD_FATES {
+            self.told.pop_first();
         }
     }
 

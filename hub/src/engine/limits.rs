@@ -37,6 +37,9 @@ pub const VERSION_GAP: Version = 1 << 16;
 /// arithmetic each.
 pub const FATES: usize = 4_096;
 
+/// Fates remembered, beyond those of a second.
+pub const TOLD_FATES: usize = 1_024;
+
 /// Batches without a fate: account-service overlaps three; a replica that died leaves as many.
 /// Beyond this the hub asks for fates before it signs more.
 pub const OPEN_BATCHES: usize = 256;
