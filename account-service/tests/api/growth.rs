@@ -307,5 +307,25 @@ async fn no_big_table_is_read_from_end_to_end_and_a_look_up_by_id_touches_one_we
         let expected = [&week, &states_week, "operation_keys"].contains(&table.as_str());
         assert_eq!(looked_at, expected, "{table}");
     }
+    // A state by its account and version: its week of states alone, and no kept leaf for the proof.
+    let before = after;
+    let pool = runtime::pg::connect(&url, 1).await.unwrap();
+    let who = account(u128::from((serial % ACCOUNTS + 1).unsigned_abs()));
+    let version = u64::from(serial.unsigned_abs());
+    for _ in 0..8 {
+        let states = batches_read::states(&pool, who, version, 1).await.unwrap();
+        let proved = batches_read::proved(&pool, states[0].batch, &states[0].state).await;
+        assert_eq!(proved.unwrap().unwrap().siblings.len(), 3);
+    }
+    pool.close().await;
+    until_alone(&owner).await;
+    let after = scans(&owner).await;
+    let states = after
+        .iter()
+        .filter(|(table, _)| table.starts_with("batch_states_"));
+    for (table, (_, idx)) in states {
+        let looked_at = *idx > before[table].1;
+        assert_eq!(looked_at, *table == states_week, "{table}");
+    }
     owner.close().await;
 }
