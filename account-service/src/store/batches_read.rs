@@ -1,7 +1,8 @@
 //! `account.batches`, `account.batch_states` and `account.kept_leaves` as far as proofs and histories
 //! of channels need them.
 
-use hub_core::encoding::{decode_state, decode_states, encode_states};
+use super::states::{self, Place};
+use hub_core::encoding::{decode_states, encode_states};
 use hub_core::merkle::Tree;
 use hub_core::{ChannelId, Epoch, Hash32, Signature, State, Typed as _, Version};
 use runtime::pg::{PgAmount, PgChannelId, PgHash, PgSignature};
@@ -112,12 +113,9 @@ const STATES: &str = "
         UNION
         SELECT version, batch, leaf FROM account.carried WHERE account = $1 AND version >= $2
     )
-    SELECT coalesce(substring(s.states FROM p.leaf * 214 + 1 FOR 214), k.state) AS state, b.id AS batch, b.created_at
+    SELECT p.batch, p.leaf, b.created_at
     FROM places p JOIN account.batches b ON b.id = p.batch
-    LEFT JOIN account.batch_states s ON s.id = p.batch
-    LEFT JOIN account.kept_leaves k ON k.batch = p.batch AND k.leaf = p.leaf
-    WHERE s.id IS NOT NULL OR k.batch IS NOT NULL
-    ORDER BY p.version, b.batch_id LIMIT $3";
+    ORDER BY p.version, b.batch_id LIMIT $3 + 1";
 
 /// Co-signed states of an account's channel from a version on, oldest first.
 pub async fn states(
@@ -132,7 +130,10 @@ pub async fn states(
         .bind(limit)
         .fetch_all(pool)
         .await?;
-    rows.iter().map(state_of).collect()
+    let mut found = stored(pool, &rows).await?;
+    // The state where the journal begins may be gone, or be one too many.
+    found.truncate(usize::try_from(limit).unwrap_or_default());
+    Ok(found)
 }
 
 /// The newest co-signed state of an account at a time.
@@ -144,7 +145,7 @@ pub async fn state_at(
     // Versions grow with time and over epochs, so the newest state of the newest batch before `at`
     // on either side of the account's operations is the one. Before the oldest operation kept it
     // is the one that was carried over; older ones are gone.
-    let row = sqlx::query(
+    let rows = sqlx::query(
         "WITH places AS (
             (SELECT o.payer_version AS version, o.batch, o.payer_leaf AS leaf
              FROM account.operations o JOIN account.batches b ON b.id = o.batch
@@ -160,28 +161,37 @@ pub async fn state_at(
              FROM account.carried c JOIN account.batches b ON b.id = c.batch
              WHERE c.account = $1 AND b.created_at <= $2)
          )
-         SELECT coalesce(substring(s.states FROM p.leaf * 214 + 1 FOR 214), k.state) AS state, b.id AS batch,
-                b.created_at
+         SELECT p.batch, p.leaf, b.created_at
          FROM places p JOIN account.batches b ON b.id = p.batch
-         LEFT JOIN account.batch_states s ON s.id = p.batch
-         LEFT JOIN account.kept_leaves k ON k.batch = p.batch AND k.leaf = p.leaf
-         WHERE s.id IS NOT NULL OR k.batch IS NOT NULL
-         ORDER BY p.version DESC LIMIT 1",
+         ORDER BY p.version DESC",
     )
     .bind(account)
     .bind(at)
-    .fetch_optional(pool)
+    .fetch_all(pool)
     .await?;
-    row.as_ref().map(state_of).transpose()
+    Ok(stored(pool, &rows).await?.into_iter().next())
 }
 
-fn state_of(row: &PgRow) -> sqlx::Result<StoredState> {
-    let state: Vec<u8> = row.try_get("state")?;
-    Ok(StoredState {
-        state: decode_state(&state).map_err(decode)?,
-        batch: row.try_get("batch")?,
-        created_at: row.try_get("created_at")?,
+/// The states at the places of these rows, in their order, but those that are gone.
+async fn stored(pool: &PgPool, rows: &[PgRow]) -> sqlx::Result<Vec<StoredState>> {
+    let place = |row: &PgRow| Ok((row.try_get("batch")?, row.try_get("leaf")?));
+    let places = rows
+        .iter()
+        .map(place)
+        .collect::<sqlx::Result<Vec<Place>>>()?;
+    let states = states::read(pool, &places).await?;
+    let here = rows
+        .iter()
+        .zip(places)
+        .filter_map(|(row, place)| Some((row, place.0, states.get(&place)?)));
+    here.map(|(row, batch, state)| {
+        Ok(StoredState {
+            state: *state,
+            batch,
+            created_at: row.try_get("created_at")?,
+        })
     })
+    .collect()
 }
 
 /// The newest state of a channel, from its head.

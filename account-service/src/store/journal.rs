@@ -1,7 +1,8 @@
 //! `account.operations`: idempotency record, journal and answer of every money request in one row.
 
+use super::states::{self, Place};
 use crate::engine::{Entry, Kind, OperationOutcome, Posted, Refused, Route};
-use hub_core::{Amount, Hash32, State, Typed, encoding, sha256};
+use hub_core::{Amount, Hash32, State, Typed, sha256};
 use runtime::columns;
 use runtime::pg::{PgAmount, PgHash};
 use serde::{Deserialize, Serialize};
@@ -77,24 +78,20 @@ pub enum ExistingResult {
     Refused(Refused),
 }
 
-/// A query for operations with the states they became part of; the tail selects which.
+/// A query for operations with the places of the states they became part of; the tail selects which.
 macro_rules! select_operations {
     ($tail:literal) => {
         concat!(
             "SELECT o.request_hash, o.id, o.kind, o.outcome, o.hub_id,
                 o.amount, o.payer, o.payee, o.payer_version, o.payee_version, o.payer_balance,
                 o.payee_balance, o.payer_leaf, o.payee_leaf, o.batch, o.client_ref, o.extra,
-                o.created_at,
-                substring(s.states FROM o.payer_leaf * 214 + 1 FOR 214) AS payer_state,
-                substring(s.states FROM o.payee_leaf * 214 + 1 FOR 214) AS payee_state
-             FROM account.operations o LEFT JOIN account.batch_states s ON s.id = o.batch ",
+                o.created_at
+             FROM account.operations o ",
             $tail
         )
     };
 }
 pub(crate) use select_operations;
-
-const _: () = assert!(encoding::STATE_LEN == 214);
 
 /// The requests among these keys that were answered before.
 pub async fn find_keys(pool: &PgPool, keys: &[KeyId]) -> sqlx::Result<HashMap<KeyId, Existing>> {
@@ -107,9 +104,10 @@ pub async fn find_keys(pool: &PgPool, keys: &[KeyId]) -> sqlx::Result<HashMap<Ke
         .bind(ids)
         .fetch_all(pool)
         .await?;
+    let states = states_of(pool, &rows).await?;
     let mut existing = HashMap::with_capacity(rows.len());
     for row in &rows {
-        existing.insert(row.try_get::<Uuid, _>("id")?, existing_of(row)?);
+        existing.insert(row.try_get::<Uuid, _>("id")?, existing_of(row, &states)?);
     }
     let found = |(key, operation)| Some((key, existing.get(&operation)?.clone()));
     Ok(used.into_iter().filter_map(found).collect())
@@ -148,13 +146,35 @@ pub async fn claim_keys(connection: &mut PgConnection, rows: &[NewRow]) -> sqlx:
     Ok(done.rows_affected())
 }
 
-fn existing_of(row: &PgRow) -> sqlx::Result<Existing> {
+/// The states that rows of [`select_operations`] became part of.
+pub(crate) async fn states_of(
+    pool: &PgPool,
+    rows: &[PgRow],
+) -> sqlx::Result<HashMap<Place, State>> {
+    let mut places = Vec::with_capacity(2 * rows.len());
+    for row in rows {
+        for leaf in ["payer_leaf", "payee_leaf"] {
+            places.extend(place_of(row, leaf)?);
+        }
+    }
+    states::read(pool, &places).await
+}
+
+fn place_of(row: &PgRow, leaf: &str) -> sqlx::Result<Option<Place>> {
+    let batch: Option<Uuid> = row.try_get("batch")?;
+    Ok(batch.zip(row.try_get(leaf)?))
+}
+
+fn existing_of(row: &PgRow, states: &HashMap<Place, State>) -> sqlx::Result<Existing> {
     let refused = row.try_get::<i16, _>("outcome")? == 2;
     let (result, refused_at) = if refused {
         let Json(kept) = row.try_get::<Json<KeptRefusal>, _>("extra")?;
         (ExistingResult::Refused(kept.refusal), kept.index)
     } else {
-        (ExistingResult::Posted(Box::new(posted_of(row)?)), None)
+        (
+            ExistingResult::Posted(Box::new(posted_of(row, states)?)),
+            None,
+        )
     };
     Ok(Existing {
         request_hash: row.try_get::<PgHash, _>("request_hash")?.0,
@@ -164,7 +184,7 @@ fn existing_of(row: &PgRow) -> sqlx::Result<Existing> {
 }
 
 /// An operation from a row of [`select_operations`]; not for refused ones.
-pub(crate) fn posted_of(row: &PgRow) -> sqlx::Result<Posted> {
+pub(crate) fn posted_of(row: &PgRow, states: &HashMap<Place, State>) -> sqlx::Result<Posted> {
     let payer = row.try_get("payer")?;
     let payee = row.try_get("payee")?;
     Ok(Posted {
@@ -175,8 +195,8 @@ pub(crate) fn posted_of(row: &PgRow) -> sqlx::Result<Posted> {
         amount: row.try_get::<PgAmount, _>("amount")?.0,
         payer,
         payee,
-        debit: entry_of(row, payer, "payer_balance", "payer_state")?,
-        credit: entry_of(row, payee, "payee_balance", "payee_state")?,
+        debit: entry_of(row, payer, ["payer_balance", "payer_leaf"], states)?,
+        credit: entry_of(row, payee, ["payee_balance", "payee_leaf"], states)?,
         batch: row.try_get("batch")?,
         client_ref: row.try_get("client_ref")?,
         extra: row
@@ -189,16 +209,15 @@ pub(crate) fn posted_of(row: &PgRow) -> sqlx::Result<Posted> {
 fn entry_of(
     row: &PgRow,
     account: Option<Uuid>,
-    balance: &str,
-    state: &str,
+    [balance, leaf]: [&str; 2],
+    states: &HashMap<Place, State>,
 ) -> sqlx::Result<Option<Entry>> {
     let balance: Option<PgAmount> = row.try_get(balance)?;
-    let bytes: Option<Vec<u8>> = row.try_get(state)?;
-    let (Some(account), Some(balance), Some(bytes)) = (account, balance, bytes) else {
+    let state = place_of(row, leaf)?.and_then(|place| states.get(&place));
+    let (Some(account), Some(balance), Some(state)) = (account, balance, state) else {
         return Ok(None);
     };
-    let state = encoding::decode_state(&bytes).map_err(|e| sqlx::Error::Decode(e.into()))?;
-    Ok(Some(entry(account, &state, state.hash_struct(), balance.0)))
+    Ok(Some(entry(account, state, state.hash_struct(), balance.0)))
 }
 
 /// The entry of an operation in a state.

@@ -8,6 +8,7 @@
 //! too few.
 
 use super::retention::Week;
+use super::states::Place;
 use hub_core::encoding::{STATE_LEN, decode_state, decode_states};
 use hub_core::merkle::Tree;
 use hub_core::{ChannelId, Hash32, State, Typed as _};
@@ -139,7 +140,8 @@ async fn read(
 ) -> sqlx::Result<Vec<Old>> {
     let rows = sqlx::query(
         "SELECT s.id, s.states, b.root, b.depth, b.handed, account.first_id(b.created_at) >= $3 AS young
-         FROM account.batch_states s LEFT JOIN account.batches b ON b.id = s.id AND b.fate = 1
+         FROM account.batch_states s
+         LEFT JOIN account.batches b ON b.id = s.id AND b.fate = 1 AND b.id >= $1 AND b.id < $2
          WHERE s.id >= $1 AND s.id < $2 ORDER BY s.id LIMIT $4",
     )
     .bind(ids.start)
@@ -267,9 +269,6 @@ pub async fn drop_oldest_week(pool: &PgPool, archive: bool) -> sqlx::Result<Week
     tx.commit().await?;
     Ok(Week::of(word))
 }
-
-/// Where the last look at kept leaves ended.
-pub type Place = (Uuid, i32);
 
 /// Looks at kept leaves behind `after` and deletes those that nothing needs any more; returns the
 /// last one looked at, and how many are gone. What can't be read stays as it is.

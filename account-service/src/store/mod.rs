@@ -21,6 +21,7 @@ pub mod recon;
 pub mod recover;
 pub mod retention;
 pub mod settlement;
+pub mod states;
 pub mod tower;
 pub mod withdrawals_read;
 

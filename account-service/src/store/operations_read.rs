@@ -1,17 +1,14 @@
 //! `account.operations` as callers read them: one by id or reference, and entries of accounts.
 
-use super::journal::{KeyId, kind_of, posted_of, select_operations, used_keys};
+use super::journal::{KeyId, kind_of, posted_of, select_operations, states_of, used_keys};
+use super::states::{self, Place};
 use crate::engine::{Kind, Posted};
-use hub_core::encoding::{STATE_LEN, decode_state};
-use hub_core::{Amount, Hash32, Typed as _, Version};
+use hub_core::{Amount, Hash32, State, Typed as _, Version};
 use runtime::pg::PgAmount;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-// The statements below cut states out of a batch's column by this length.
-const _: () = assert!(STATE_LEN == 214);
 
 /// How an operation is looked for.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +42,8 @@ pub async fn get(
     .bind(client_ref)
     .fetch_all(pool)
     .await?;
-    rows.iter().map(posted_of).collect()
+    let states = states_of(pool, &rows).await?;
+    rows.iter().map(|row| posted_of(row, &states)).collect()
 }
 
 /// Of these keys, the hashes of the requests they were used for.
@@ -122,10 +120,10 @@ const LINES: &str = "
            AND ($5::bigint IS NULL OR (payee_version, id) < ($5, $6::uuid))
          ORDER BY payee_version DESC, id DESC LIMIT $7)
     )
-    SELECT l.*, substring(s.states FROM l.leaf * 214 + 1 FOR 214) AS state,
+    SELECT l.*,
            (SELECT d.id FROM account.deposits d
             WHERE l.kind = 5 AND d.account_id = $1 AND d.operation_id = l.id LIMIT 1) AS deposit
-    FROM lines l LEFT JOIN account.batch_states s ON s.id = l.batch
+    FROM lines l
     ORDER BY l.version DESC, l.id DESC LIMIT $7";
 
 /// Lines of an account, newest first.
@@ -140,14 +138,27 @@ pub async fn lines(pool: &PgPool, filter: &LineFilter) -> sqlx::Result<Vec<Line>
         .bind(filter.limit)
         .fetch_all(pool)
         .await?;
-    rows.iter().map(line_of).collect()
+    let places = rows
+        .iter()
+        .map(place_of)
+        .collect::<sqlx::Result<Vec<_>>>()?;
+    let states = states::read(pool, &places).await?;
+    rows.iter()
+        .zip(places)
+        .map(|(row, place)| line_of(row, states.get(&place)))
+        .collect()
 }
 
-fn line_of(row: &PgRow) -> sqlx::Result<Line> {
-    let state: Vec<u8> = row.try_get("state")?;
-    let state = decode_state(&state).map_err(|error| sqlx::Error::Decode(error.into()))?;
+fn place_of(row: &PgRow) -> sqlx::Result<Place> {
+    Ok((row.try_get("batch")?, row.try_get("leaf")?))
+}
+
+fn line_of(row: &PgRow, state: Option<&State>) -> sqlx::Result<Line> {
+    let operation: Uuid = row.try_get("id")?;
+    let gone = || sqlx::Error::Decode(format!("the state of operation {operation} is gone").into());
+    let state = state.ok_or_else(gone)?;
     Ok(Line {
-        operation: row.try_get("id")?,
+        operation,
         kind: kind_of(row.try_get("kind")?)?,
         debit: row.try_get("debit")?,
         amount: row.try_get::<PgAmount, _>("amount")?.0,
