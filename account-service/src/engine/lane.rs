@@ -352,9 +352,11 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// As many wait as a running batch has on average, or the first of them has waited long enough.
+    /// As many wait as a running batch has on average, and not just a few, or the first of them has
+    /// waited long enough.
     fn is_ripe(&self, waiting: usize, running: usize, in_flight: usize) -> bool {
-        waiting > 0 && (waiting * running >= in_flight || self.ripe_at() <= Instant::now())
+        let are_many = waiting >= limits::WORTH_A_BATCH && waiting * running >= in_flight;
+        waiting > 0 && (are_many || self.ripe_at() <= Instant::now())
     }
 
     fn ripe_at(&self) -> Instant {

@@ -10,6 +10,10 @@ pub const BATCH_MAX: usize = 2_048;
 /// in batches of fifty.
 pub const OVERLAPPING_BATCHES: usize = 2;
 
+/// Groups for which a batch is begun beside a running one. Fewer cost less, and are answered sooner,
+/// when they go together once that one is through.
+pub const WORTH_A_BATCH: usize = 32;
+
 /// How long requests may wait for others while a batch runs: less than a batch takes under load.
 /// When none runs, nothing waits.
 pub const LINGER: Duration = Duration::from_millis(12);
