@@ -87,12 +87,10 @@ pub async fn run<C: ChainView>(
         findings: Findings::default(),
         named: check::Named::default(),
     };
-    let beside = store::snapshot::beside(pool, &mut context.tx).await?;
-    let sums = check::journal::Sums::begin(beside);
     check::heads::run(&mut context).await?;
     let signed = check::batches::run(&mut context).await?;
     check::hub::run(&mut context).await?;
-    check::journal::run(&mut context, sums).await?;
+    check::journal::run(&mut context).await?;
     let totals = check::totals::issue_identity(&mut context, &signed).await?;
     let on_chain = check::settlement::run(&mut context, chain).await?;
     check::totals::escrow(&mut context, chain, &signed, &totals, &on_chain).await?;

@@ -13,8 +13,20 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const SELECT: &str = "SELECT h.*, (h.signed_batch = 0 OR j.fate IS NOT DISTINCT FROM 1) AS committed
-     FROM hub.heads h LEFT JOIN hub.journal j ON j.hub_id = h.hub_id AND j.batch_id = h.signed_batch";
+/// Key by key, whatever the planner thinks of tables that are too new for it to know: joined by
+/// hash, each batch of a fresh hub would read all of them.
+const LOAD: &str = "SELECT h.*, (h.signed_batch = 0 OR j.fate IS NOT DISTINCT FROM 1) AS committed
+     FROM unnest($2::bytea[]) AS n(channel_id)
+     CROSS JOIN LATERAL (
+         SELECT * FROM hub.heads h WHERE h.channel_id = n.channel_id AND h.hub_id = $1 OFFSET 0
+     ) h
+     LEFT JOIN LATERAL (
+         SELECT fate FROM hub.journal j WHERE j.hub_id = $1 AND j.batch_id = h.signed_batch OFFSET 0
+     ) j ON true";
+
+const LOAD_PENDING: &str = "SELECT h.*, false AS committed
+     FROM hub.heads h LEFT JOIN hub.journal j ON j.hub_id = h.hub_id AND j.batch_id = h.signed_batch
+     WHERE h.hub_id = $1 AND h.signed_batch > 0 AND j.fate IS DISTINCT FROM 1";
 
 /// Heads read from their rows.
 #[derive(Debug, Default)]
@@ -25,32 +37,28 @@ pub struct Loaded {
     pub damaged: Vec<ChannelId>,
 }
 
-/// Reads the heads of these channels, as far as they have one.
+/// Reads the heads of these channels, each named once, as far as they have one.
 pub async fn load(
     connection: &mut Connection,
     hub_id: Uuid,
     channels: &[ChannelId],
 ) -> sqlx::Result<Loaded> {
     let ids: Vec<_> = channels.iter().copied().map(PgChannelId).collect();
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{SELECT} WHERE h.hub_id = $1 AND h.channel_id = ANY($2)"
-    )))
-    .bind(hub_id)
-    .bind(ids)
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(LOAD)
+        .bind(hub_id)
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
     collect(&rows)
 }
 
 /// Reads all heads whose newest state is not co-signed here and gives something beyond the held
 /// one.
 pub async fn load_pending(connection: &mut Connection, hub_id: Uuid) -> sqlx::Result<Loaded> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{SELECT} WHERE h.hub_id = $1 AND h.signed_batch > 0 AND j.fate IS DISTINCT FROM 1"
-    )))
-    .bind(hub_id)
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(LOAD_PENDING)
+        .bind(hub_id)
+        .fetch_all(connection)
+        .await?;
     collect(&rows)
 }
 

@@ -20,24 +20,6 @@ pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>
     Ok(tx)
 }
 
-/// A second transaction that sees what the first one sees, for what can be made beside it.
-pub async fn beside(
-    pool: &PgPool,
-    first: &mut PgConnection,
-) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let name: String = sqlx::query_scalar("SELECT pg_export_snapshot()")
-        .fetch_one(first)
-        .await?;
-    let mut tx = begin(pool).await?;
-    // The statement takes no parameters; the name is the server's own word.
-    sqlx::query(sqlx::AssertSqlSafe(format!(
-        "SET TRANSACTION SNAPSHOT '{name}'"
-    )))
-    .execute(&mut *tx)
-    .await?;
-    Ok(tx)
-}
-
 /// How far the snapshot is.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
