@@ -25,6 +25,8 @@ const steady = (rate, full, accounts, step) => ({
 
 const uniform = (data) => transfer(data, pick(data.accounts), pick(data.accounts));
 const first = (data) => data.accounts[0];
+// Without a copy of the list for each request, which would cost k6 more than all else.
+const other = (data) => data.accounts[1 + Math.floor(Math.random() * (data.accounts.length - 1))];
 
 const SCENARIOS = {
   // P4 of the speed bar: half within 5 ms, 99 % within 15 ms.
@@ -60,11 +62,11 @@ const SCENARIOS = {
     thresholds: { "http_req_duration{kind:transfer}": ["p(99)<20"] },
   },
   hot_source: {
-    ...steady(1000, "3m", 10000, (data) => transfer(data, first(data), pick(data.accounts.slice(1)))),
+    ...steady(1000, "3m", 10000, (data) => transfer(data, first(data), other(data))),
     thresholds: { "http_req_duration{kind:transfer}": ["p(99)<30"] },
   },
   hot_destination: {
-    ...steady(1000, "3m", 10000, (data) => transfer(data, pick(data.accounts.slice(1)), first(data))),
+    ...steady(1000, "3m", 10000, (data) => transfer(data, other(data), first(data))),
     thresholds: { "http_req_duration{kind:transfer}": ["p(99)<30"] },
   },
   // Everybody pays everybody among a few, so that every batch wants every channel.

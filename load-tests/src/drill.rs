@@ -69,7 +69,7 @@ pub async fn settle_unknown(
 pub struct Overload {
     /// Transfers a second before, with as many connections as fill the batches.
     pub capacity: f64,
-    /// Transfers offered a second, by lists and one by one.
+    /// Transfers offered a second, by lists and one by one, while there was load.
     pub offered: f64,
     /// Transfers done a second meanwhile.
     pub done: f64,
@@ -157,6 +157,7 @@ pub async fn overload(bed: &mut Bed, plan: OverloadPlan) -> anyhow::Result<Overl
         tokio::time::sleep(seconds / 60).await;
     }
     let ended = Instant::now();
+    let offering = (ended - begun).as_secs_f64();
     let (single, flood) = tokio::try_join!(single.stop(), flood.stop())?;
     let drain = ended.elapsed();
     let took = begun.elapsed().as_secs_f64();
@@ -185,7 +186,7 @@ pub async fn overload(bed: &mut Bed, plan: OverloadPlan) -> anyhow::Result<Overl
     }
     Ok(Overload {
         capacity,
-        offered: ((flood.sent + flood.unsent) * LIST + single.sent) as f64 / took,
+        offered: ((flood.sent + flood.unsent) * LIST + single.sent) as f64 / offering,
         done: acknowledged as f64 / took,
         refused,
         without_retry_after: single.without_retry_after,
