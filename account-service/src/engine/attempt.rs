@@ -188,7 +188,7 @@ async fn attempt(
     if write.is_empty() {
         return Ok((prepared, None));
     }
-    if prepared.plan.operations.is_empty() {
+    let signed = if prepared.plan.operations.is_empty() {
         let mut tx = lane.pool.begin().await?;
         write::write(lane, &mut tx, &prepared, &write)
             .await
@@ -196,12 +196,12 @@ async fn attempt(
         // Without a signature there is nothing to burn: the keys tell the next try what came
         // of an unknown commit.
         tx.commit().await?;
-        write.nudge(lane);
-        return Ok((prepared, None));
-    }
-    let signed = co_sign(lane, &prepared, &write, known, verdicts).await?;
+        None
+    } else {
+        Some(co_sign(lane, &prepared, &write, known, verdicts).await?)
+    };
     write.nudge(lane);
-    Ok((prepared, Some(signed)))
+    Ok((prepared, signed))
 }
 
 fn sealed(

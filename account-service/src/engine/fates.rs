@@ -249,7 +249,7 @@ pub(crate) async fn run(lane: Arc<Lane>) {
         if Instant::now() >= next_scan {
             next_scan = Instant::now() + SCAN_INTERVAL;
             if let Err(error) = mark_handed(&lane).await {
-                tracing::warn!(%error, "fates are handed over again after the next start");
+                tracing::warn!(%error, "not noted yet which fates the hub has");
             }
             if let Err(error) = scan(&lane, &mut unresolved).await {
                 tracing::warn!(%error, "the hub's journal was not compared");
@@ -301,10 +301,15 @@ async fn flush(lane: &Lane, now: Instant) -> Result<(), FateError> {
 /// Notes in the database what the hub has; what is not noted is told once more after a start.
 async fn mark_handed(lane: &Lane) -> Result<(), FateError> {
     let done = lane.take_handed();
-    if !done.is_empty() {
-        batches::mark_handed(&lane.pool, lane.terms.hub_id, &done).await?;
+    if done.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let marked = batches::mark_handed(&lane.pool, lane.terms.hub_id, &done).await;
+    if marked.is_err() {
+        // For the next time: a batch without its mark keeps its week of states.
+        lane.add_handed(done);
+    }
+    Ok(marked?)
 }
 
 /// Looks for batches the hub signed and never heard of again: their fate is here, or they are

@@ -101,9 +101,12 @@ async fn copy_in(tx: &mut PgConnection, before: Uuid, limit: i64) -> sqlx::Resul
     }
     let mut old = read(tx, mark..upper, before, limit).await?;
     let full = i64::try_from(old.len()) == Ok(limit);
-    let stop = old.iter().position(|batch| batch.needed.is_some());
-    let stopped = stop.and_then(|at| old[at].needed);
-    old.truncate(stop.unwrap_or(old.len()));
+    let stopped = old.iter().find_map(|batch| batch.needed);
+    old.truncate(
+        old.iter()
+            .take_while(|batch| batch.needed.is_none())
+            .count(),
+    );
     let (sound, damaged) = open(old).await?;
     let blocked = if damaged { Some("damaged") } else { stopped };
     if let (Some(by), true) = (blocked, sound.is_empty()) {

@@ -107,8 +107,8 @@ impl Core {
         old: &[(u64, StoredFate)],
     ) -> Result<(), Fault> {
         let is_told =
-            |(batch_id, fate): &&(u64, StoredFate)| ledger.told.get(batch_id) == Some(fate);
-        if old.iter().all(|told| is_told(&told)) {
+            |(batch_id, fate): &(u64, StoredFate)| ledger.told.get(batch_id) == Some(fate);
+        if old.iter().all(is_told) {
             return Ok(());
         }
         if let Some((batch_id, _)) = old.iter().find(|(id, _)| *id > ledger.newest.batch_id) {

@@ -99,19 +99,17 @@ pub async fn run(context: &mut Context) -> Result<SignedTotals, Error> {
 
 /// What names a batch that was never committed, or a state that was not kept.
 async fn unsigned(context: &mut Context, totals: &mut SignedTotals) -> Result<(), Error> {
-    for missing in batches::missing(&mut context.tx).await? {
-        let class = (CheckId::R3, Class::MissingInternal);
-        let row = Row::account("batches", missing.key);
-        let mut found = Findings::default();
-        found.found(class, row, missing.expected, missing.found);
-        context.merge(found);
-    }
-    for missing in batches::not_kept(&mut context.tx).await? {
-        let class = (CheckId::R3, Class::MissingInternal);
-        let row = Row::account("kept_leaves", missing.key);
-        let mut found = Findings::default();
-        found.found(class, row, missing.expected, missing.found);
-        context.merge(found);
+    let all = [
+        ("batches", batches::missing(&mut context.tx).await?),
+        ("kept_leaves", batches::not_kept(&mut context.tx).await?),
+    ];
+    for (table, missing) in all {
+        let mut findings = Findings::default();
+        for one in missing {
+            let class = (CheckId::R3, Class::MissingInternal);
+            findings.found(class, Row::account(table, one.key), one.expected, one.found);
+        }
+        context.merge(findings);
     }
     for (hub_id, amount) in batches::unsigned_totals(&mut context.tx).await? {
         let total = totals.entry(hub_id).or_default();
