@@ -122,8 +122,18 @@ async fn signed_once(database: &PgPool, journals: &[&str]) {
     }
 }
 
-/// Lifts the hub's fence: that works when everything is back, and not before.
+/// Lifts the hub's fence: that works when everything is back, and not before. It is up once the
+/// hub has heard from account-service; until then there is nothing to lift.
 async fn lifted(system: &System) {
+    let begun = Instant::now();
+    loop {
+        let status = fence(system, &["status"]).await;
+        if String::from_utf8_lossy(&status.stdout).contains("HUB_RESTORED") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", crate::printed(&status));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let begun = Instant::now();
     loop {
         let lifted = fence(system, &["lift", "--confirm"]).await;
@@ -181,9 +191,6 @@ async fn a_hub_that_was_set_back_gets_back_what_it_lost_and_signs_over_nothing()
         assert!(begun.elapsed() < PATIENCE, "{moved:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let status = fence(&system, &["status"]).await;
-    let status = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert!(status.contains("HUB_RESTORED"), "{status}");
     assert!(!fence(&system, &["lift"]).await.status.success());
     lifted(&system).await;
     // The business goes on, on channels old and new, and over the chain.
