@@ -254,7 +254,7 @@ impl Lane {
 /// What the lane remembers of channels between batches.
 #[derive(Default)]
 struct Memory {
-    heads: ByChannel<Head>,
+    heads: ByChannel<Box<Head>>,
     floors: ByChannel<Version>,
     busy: Channels,
     /// Groups of all running batches.
@@ -278,7 +278,7 @@ impl Memory {
             finished
                 .heads
                 .into_iter()
-                .map(|head| (head.state.channel_id, head)),
+                .map(|head| (head.state.channel_id, Box::new(head))),
         );
     }
 }
@@ -391,7 +391,7 @@ fn start(
     memory.busy.extend(&channels);
     let heads = channels
         .iter()
-        .filter_map(|channel| memory.heads.get(channel).map(|head| (*channel, *head)))
+        .filter_map(|channel| memory.heads.get(channel).map(|head| (*channel, **head)))
         .collect();
     let floors = channels
         .iter()

@@ -31,11 +31,11 @@ pub const QUEUE: usize = 8_192;
 /// thousand takes as much memory and time as a thousand of them.
 pub const ACCEPTED: usize = QUEUE + WAITING_GROUPS + OVERLAPPING_BATCHES * BATCH_MAX;
 
-/// Heads remembered: about 400 bytes each, so 400 MB at most.
-pub const CACHED_HEADS: usize = 1_000_000;
+/// Heads remembered: about 450 bytes each, so 700 MB at most.
+pub const CACHED_HEADS: usize = 1_500_000;
 
-/// Accounts remembered: about 450 bytes each.
-pub const CACHED_ACCOUNTS: usize = 1_000_000;
+/// Accounts remembered: about 450 bytes each, so 700 MB at most.
+pub const CACHED_ACCOUNTS: usize = 1_500_000;
 
 /// Tries of one batch before its callers are told to try again. Each names its cause; only a
 /// database edited under us or a hub at war with us gets this far.

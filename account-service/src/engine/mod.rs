@@ -287,11 +287,17 @@ impl Engine {
                 _ => None,
             })
             .collect();
+        let opened = opened.into_iter();
+        self.keep(opened.filter(|account| new.contains(&account.id)));
+    }
+
+    /// Remembers accounts, and forgets all others when there are too many.
+    fn keep(&self, found: impl IntoIterator<Item = Arc<Account>>) {
         let mut accounts = self.accounts();
-        for account in opened
-            .into_iter()
-            .filter(|account| new.contains(&account.id))
-        {
+        for account in found {
+            if accounts.len() >= limits::CACHED_ACCOUNTS {
+                accounts.clear();
+            }
             accounts.insert(account.id, account);
         }
     }
@@ -406,13 +412,7 @@ impl Engine {
         let asked = self.inner.look_ups.send(look_up).await;
         asked.map_err(|_| sqlx::Error::WorkerCrashed)?;
         let found = answer.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
-        if let Some(account) = &found {
-            let mut accounts = self.accounts();
-            if accounts.len() >= limits::CACHED_ACCOUNTS {
-                accounts.clear();
-            }
-            accounts.insert(id, account.clone());
-        }
+        self.keep(found.clone());
         Ok(found)
     }
 }

@@ -4,7 +4,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::Path,
     sync::{Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -168,9 +168,14 @@ impl Ports {
 }
 
 /// True when nothing listens on this port of the loopback address. Asks by binding, so no listener
-/// sees a connection.
+/// sees a connection. Asks again before it says no: a process that is just being started has a copy
+/// of the socket that this process asked with before.
 pub fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    const PAUSES: [u64; 3] = [0, 5, 50];
+    PAUSES.into_iter().any(|pause| {
+        std::thread::sleep(Duration::from_millis(pause));
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    })
 }
 
 /// A free port below the range from which the kernel takes the local ends of connections: a server
@@ -218,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_replaced_by_a_free_one_and_remembered() {
-        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port().unwrap())).unwrap();
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let taken = holder.local_addr().unwrap().port();
         let mut wanted = Ports::free().unwrap();
         wanted.0[Port::Redis as usize] = taken;
@@ -243,6 +248,21 @@ mod tests {
                 .contains("REDIS_PORT=70000")
         );
         fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn a_port_stays_free_while_processes_are_started() {
+        let port = free_port().unwrap();
+        std::thread::scope(|scope| {
+            let starts = scope.spawn(|| {
+                for _ in 0..100 {
+                    std::process::Command::new("true").status().unwrap();
+                }
+            });
+            while !starts.is_finished() {
+                assert!(is_free(port));
+            }
+        });
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub const SETTINGS: [(&str, &str); 7] = [
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("max_connections", "200"),
-    // Heads and the newest rows of a hundred thousand accounts, so that posting reads no file.
-    ("shared_buffers", "1GB"),
+    // Heads and the newest rows of a million accounts, so that posting hardly reads a file.
+    ("shared_buffers", "2GB"),
     // Checkpoints come by the clock, not by the size of the log: after each of them every page is
     // logged as a whole once, and with a million accounts 2 GB are full of that in half a minute.
     ("max_wal_size", "16GB"),

@@ -268,7 +268,7 @@ impl Core {
             store::heads::begin_epoch(tx, self.hub_id(), &null).await?;
             ledger.liabilities -= head.worst().unwrap_or(0);
             ledger.forget(head.signed_batch, channel);
-            ledger.remember(null);
+            ledger.heads.insert(null);
         }
         Ok(())
     }

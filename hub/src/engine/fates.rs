@@ -275,14 +275,14 @@ impl Core {
         let missing = ledger.missing(channels.iter().copied());
         let mut heads: HashMap<_, _> = channels
             .iter()
-            .filter_map(|channel| Some((*channel, *ledger.heads.get(channel)?)))
+            .filter_map(|channel| Some((*channel, ledger.heads.get(channel)?)))
             .collect();
         let mut edited = Vec::new();
         if !missing.is_empty() {
             let loaded = store::heads::load(tx, self.hub_id(), &missing).await?;
             edited = loaded.damaged;
             for head in loaded.intact {
-                ledger.remember(head);
+                ledger.heads.insert(head);
                 heads.insert(head.signed.channel_id, head);
             }
         }

@@ -5,6 +5,7 @@
 
 use super::decide::Plan;
 use super::head::{ChannelFacts, Head};
+use super::heads::Heads;
 use super::limits;
 use crate::store::journal::StoredFate;
 use hub_client::BatchMark;
@@ -110,7 +111,7 @@ pub struct Ledger {
     /// Why nothing is signed, if so.
     pub fence: Option<String>,
     /// Intact heads read or written before.
-    pub heads: HashMap<ChannelId, Head>,
+    pub heads: Heads,
     /// Batches without a fate.
     pub open: BTreeMap<u64, OpenBatch>,
     /// The newest fates: a batch under way may bring those that came with the one before it.
@@ -167,14 +168,6 @@ impl Ledger {
         }
     }
 
-    /// Remembers a head, and forgets all others when there are too many.
-    pub fn remember(&mut self, head: Head) {
-        if self.heads.len() >= limits::CACHED_HEADS {
-            self.heads.clear();
-        }
-        self.heads.insert(head.signed.channel_id, head);
-    }
-
     /// Takes in a batch that was just committed to the journal.
     pub fn signed(
         &mut self,
@@ -209,7 +202,7 @@ impl Ledger {
                     pending: head.pending(),
                 },
             );
-            self.remember(head);
+            self.heads.insert(head);
         }
         let seal = Seal {
             root: plan.root,
@@ -265,11 +258,7 @@ impl Ledger {
         for (channel, entry) in batch.entries {
             self.liabilities -= entry.release;
             self.abandoned.remove(&channel);
-            if let Some(head) = self.heads.get_mut(&channel)
-                && head.signed_batch == batch_id
-            {
-                head.committed = true;
-            }
+            self.heads.commit(&channel, batch_id);
         }
     }
 
@@ -307,7 +296,7 @@ impl Ledger {
             above.suspect = true;
             above.entries.insert(channel, entry);
         }
-        self.remember(moved);
+        self.heads.insert(moved);
         Some(moved)
     }
 
@@ -328,7 +317,7 @@ impl Ledger {
     /// The channels of which nothing is remembered.
     pub fn missing(&self, channels: impl Iterator<Item = ChannelId>) -> Vec<ChannelId> {
         let mut missing: HashSet<_> = channels.collect();
-        missing.retain(|channel| !self.heads.contains_key(channel));
+        missing.retain(|channel| !self.heads.contains(channel));
         missing.into_iter().collect()
     }
 }

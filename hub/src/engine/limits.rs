@@ -47,8 +47,8 @@ pub const OPEN_BATCHES: usize = 256;
 /// A batch without a fate counts as abandoned when so many newer ones were signed.
 pub const ABANDONED_AFTER: u64 = 64;
 
-/// Channels kept in memory: about 700 bytes each, so 350 MB at most.
-pub const CACHED_HEADS: usize = 500_000;
+/// Channels kept in memory: about 450 bytes each, so 700 MB at most.
+pub const CACHED_HEADS: usize = 1_500_000;
 
 /// Journal entries of one answer.
 pub const JOURNAL_PAGE: u32 = 1_000;

@@ -8,6 +8,7 @@ mod events;
 mod fates;
 mod give;
 pub mod head;
+pub mod heads;
 mod hello;
 mod import;
 pub mod ledger;

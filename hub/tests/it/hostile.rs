@@ -339,7 +339,7 @@ impl Bench {
         let heads: HashMap<_, Head> = request
             .proposals
             .iter()
-            .filter_map(|p| Some((p.channel, *self.ledger.heads.get(&p.channel)?)))
+            .filter_map(|p| Some((p.channel, self.ledger.heads.get(&p.channel)?)))
             .collect();
         let now = runtime::clock::now();
         let budget = Budget {
@@ -367,6 +367,11 @@ impl Bench {
         let prev_root = self.ledger.newest.root;
         self.ledger.signed(batch_id, &plan, prev_root, now);
         Some((batch_id, plan))
+    }
+
+    fn heads(&self, account: &Account) -> Vec<Head> {
+        let ids = (0..CHANNELS).map(|n| account.id(n));
+        ids.filter_map(|id| self.ledger.heads.get(&id)).collect()
     }
 }
 
@@ -403,8 +408,9 @@ fn hostile_half(seed: u64) {
         let Some((batch_id, plan)) = bench.sign(&thief.account, &proposed.request) else {
             // Only used versions stand in an honest request's way.
             if trick == Trick::None {
-                for (channel, head) in &bench.ledger.heads {
-                    thief.account.floors.insert(*channel, head.max_signed);
+                for head in bench.heads(&thief.account) {
+                    let channel = head.signed.channel_id;
+                    thief.account.floors.insert(channel, head.max_signed);
                 }
             }
             continue;
@@ -440,12 +446,8 @@ fn hostile_half(seed: u64) {
             }
         }
         // The ledger's running sum is the worst case over all heads.
-        let worst: i128 = bench
-            .ledger
-            .heads
-            .values()
-            .map(|h| h.worst().unwrap())
-            .sum();
+        let heads = bench.heads(&thief.account);
+        let worst: i128 = heads.iter().map(|head| head.worst().unwrap()).sum();
         assert_eq!(bench.ledger.liabilities, worst);
         thief.before = Some(proposed);
     }
