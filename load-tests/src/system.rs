@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::Value;
 use sqlx::PgPool;
-use stack::{Ports, Record, TempDir, tools};
+use stack::{Identity, Ports, Record, TempDir, tools};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -163,17 +163,24 @@ impl System {
             .pid)
     }
 
-    /// SIGKILL to one process of ours, by its name in the run directory.
+    /// SIGKILL to one process of ours and to all it has started, by its name in the run directory.
     pub fn kill9(&self, name: &str) -> anyhow::Result<()> {
         const LIMIT: Duration = Duration::from_secs(10);
         let record = Record::load(&self.dir.join("run"), name)
             .with_context(|| format!("{name} does not run"))?;
-        record.identity.signal_tree(Signal::KILL);
+        let mut dying = record.identity.signal_tree(Signal::KILL);
+        dying.push(record.identity);
+        // PostgreSQL does not start again while one of its old processes is listed, if only as one
+        // that nobody has waited for yet.
+        let listed = |one: &Identity| Path::new(&format!("/proc/{}", one.pid)).exists();
         let begun = Instant::now();
-        while record.identity.is_alive() {
-            ensure!(begun.elapsed() < LIMIT, "{name} survives SIGKILL");
+        while dying.iter().any(listed) && begun.elapsed() < LIMIT {
             std::thread::sleep(Duration::from_millis(2));
         }
+        ensure!(
+            !dying.iter().any(Identity::is_alive),
+            "{name} survives SIGKILL"
+        );
         Ok(())
     }
 

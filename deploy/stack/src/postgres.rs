@@ -25,19 +25,23 @@ pub const DATABASE: &str = "chub";
 /// Locale and encoding of the cluster: text sorts by bytes, on every machine alike.
 pub const INITDB_ARGS: [&str; 2] = ["--encoding=UTF8", "--locale=C"];
 /// Server settings that differ from PostgreSQL's defaults or that the system's safety rests on.
-pub const SETTINGS: [(&str, &str); 7] = [
+pub const SETTINGS: [(&str, &str); 6] = [
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("max_connections", "200"),
-    // Heads and the newest rows of a million accounts, so that posting hardly reads a file.
-    ("shared_buffers", "2GB"),
-    // Checkpoints come by the clock, not by the size of the log: after each of them every page is
-    // logged as a whole once, and with a million accounts 2 GB are full of that in half a minute.
-    ("max_wal_size", "16GB"),
+    // After each checkpoint every page is logged as a whole once; with a million accounts 2 GB are
+    // full of that in half a minute. What is logged since is read again after a crash: 2.5 GB in
+    // 20 s, and this bounds it to some 4 GB.
+    ("max_wal_size", "8GB"),
     // Array statements are short; compiling them costs more than running them.
     ("jit", "off"),
     ("log_min_messages", "warning"),
 ];
+
+/// MiB of shared buffers at most: heads, their keys and the newest rows of two million accounts.
+const MOST_BUFFERS: u64 = 4_096;
+/// MiB of them where the machine does not say how much memory it has.
+const FEW_BUFFERS: u64 = 128;
 
 /// A socket path the kernel accepts has at most 107 bytes; this is the file's share of them.
 const SOCKET_FILE: usize = "/.s.PGSQL.65535".len();
@@ -61,6 +65,8 @@ pub(crate) async fn plan(dir: &Path, logs: &Path, ports: &Ports) -> Result<Plan,
         ("unix_socket_directories", socket_dir),
     ];
     settings.extend(SETTINGS.map(|(name, value)| (name, value.to_owned())));
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    settings.push(("shared_buffers", format!("{}MB", shared_buffers(&memory))));
     let mut args = vec!["-D".to_owned(), data.display().to_string()];
     args.extend(
         settings
@@ -142,4 +148,28 @@ fn postgres_user() -> Result<(u32, u32), Error> {
             tool: "the user postgres",
             get: "run deploy/setup: the package creates it",
         })
+}
+
+/// A quarter of the machine's memory, in MiB.
+fn shared_buffers(meminfo: &str) -> u64 {
+    let mut lines = meminfo.lines();
+    let total = lines.find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let kib = total.and_then(|kib| kib.parse::<u64>().ok());
+    kib.map_or(FEW_BUFFERS, |kib| {
+        (kib / 4_096).clamp(FEW_BUFFERS, MOST_BUFFERS)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_a_quarter_of_the_memory_within_bounds() {
+        let of = |kib: u64| shared_buffers(&format!("MemTotal:   {kib} kB\nMemFree: 1 kB\n"));
+        assert_eq!(of(8 << 20), 2_048);
+        assert_eq!(of(64 << 20), MOST_BUFFERS);
+        assert_eq!(of(100 << 10), FEW_BUFFERS);
+        assert_eq!(shared_buffers(""), FEW_BUFFERS);
+    }
 }

@@ -45,7 +45,7 @@ async fn ten_times_the_capacity_loses_nothing_and_ends_with_the_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_under_full_load_loses_nothing_and_doubles_nothing() {
     let mut bed = bed().await;
-    for process in ["account-service", "hub-mint"] {
+    for process in ["account-service", "hub-mint", "postgres"] {
         let found = drill::kill(&mut bed, process, 3, 64).await.unwrap();
         assert!(found.acknowledged > 1_500, "{process}: {found:?}");
     }
