@@ -295,7 +295,8 @@ impl Engine {
     fn keep(&self, found: impl IntoIterator<Item = Arc<Account>>) {
         let mut accounts = self.accounts();
         for account in found {
-            if accounts.len() >= limits::CACHED_ACCOUNTS {
+            let known = accounts.contains_key(&account.id);
+            if !known && accounts.len() >= limits::CACHED_ACCOUNTS {
                 accounts.clear();
             }
             accounts.insert(account.id, account);

@@ -60,16 +60,17 @@ impl Heads {
 
     /// Remembers a head, and forgets all others when there are too many.
     pub fn insert(&mut self, head: Head) {
+        let channel = head.signed.channel_id;
+        // First, so that a channel known before never counts as one more.
+        self.co_signed.remove(&channel);
+        self.half_signed.remove(&channel);
         if self.co_signed.len() + self.half_signed.len() >= limits::CACHED_HEADS {
             *self = Self::default();
         }
-        let channel = head.signed.channel_id;
         if head.committed {
-            self.half_signed.remove(&channel);
-            self.co_signed
-                .insert(channel, Box::new(CoSigned::of(&head)));
+            let head = CoSigned::of(&head);
+            self.co_signed.insert(channel, Box::new(head));
         } else {
-            self.co_signed.remove(&channel);
             self.half_signed.insert(channel, Box::new(head));
         }
     }
