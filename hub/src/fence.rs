@@ -65,15 +65,15 @@ pub async fn run(serve: &Serve, action: &FenceAction) -> anyhow::Result<()> {
             );
             let lifted =
                 store::hubs::lift_fence(&mut tx, serve.hub_id, limits::RESTORE_JUMP).await?;
-            tx.commit().await?;
-            println!(
-                "{}",
-                if lifted {
-                    "lifted; versions and batch numbers jumped by 2^32"
-                } else {
-                    "there is no fence"
-                }
+            // Whoever lifts too early would else believe that the fence to come was lifted.
+            anyhow::ensure!(
+                lifted,
+                "there is no fence, so nothing was lifted; after a restore it comes up when \
+                 account-service greets this hub: wait until `hub fence status` shows it, then \
+                 lift it"
             );
+            tx.commit().await?;
+            println!("lifted; versions and batch numbers jumped by 2^32");
         }
     }
     Ok(())

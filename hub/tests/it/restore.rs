@@ -252,7 +252,6 @@ async fn an_operator_sees_the_fence_and_lifts_it_only_with_a_confirmation() {
         batch_id: 9,
         root: Hash32([1; 32]),
     };
-    hub.hello(Hello { newest }).await.unwrap();
     let dir = stack::TempDir::new().unwrap();
     let arguments = crate::process::arguments(&dir, &bed, &account.terms, 0);
     let run = |action: &[&str]| {
@@ -262,9 +261,13 @@ async fn an_operator_sees_the_fence_and_lifts_it_only_with_a_confirmation() {
             .args(action)
             .output()
             .unwrap();
-        let text = String::from_utf8(done.stdout).unwrap();
-        (done.status.success(), text)
+        let text = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(text).unwrap())
     };
+    // Too early: an operator must not believe that the fence to come was lifted.
+    let (done, text) = run(&["lift", "--confirm"]);
+    assert!(!done && text.contains("there is no fence"), "{text}");
+    hub.hello(Hello { newest }).await.unwrap();
     let (done, text) = run(&["status"]);
     assert!(done && text.contains("HUB_RESTORED"), "{text}");
     assert!(
@@ -282,6 +285,11 @@ async fn an_operator_sees_the_fence_and_lifts_it_only_with_a_confirmation() {
     account.floors.insert(account.id(1), 1 << 32);
     let signed = account.post(&hub, vec![open]).await;
     assert_eq!(signed.batch_id, 9 + (1 << 32) + 1);
+    assert!(!run(&["lift", "--confirm", "--without-import"]).0);
+    let open = account.open(2);
+    account.floors.insert(account.id(2), 1 << 32);
+    let next = account.post(&hub, vec![open]).await;
+    assert_eq!(next.batch_id, signed.batch_id + 1);
 }
 
 fn batch(
