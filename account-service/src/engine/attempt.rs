@@ -270,11 +270,18 @@ async fn learn(
         .filter_map(|job| job.payee.as_ref().or(job.payer.as_ref()))
         .map(|account| account.channel)
         .collect();
-    let missing: Vec<_> = channels
-        .iter()
-        .filter(|channel| fresh.contains(*channel) || !known.heads.contains_key(*channel))
-        .copied()
+    // An account's id is made for the request that opens it, so its channel has no head; should it
+    // have one, the insert fails.
+    let opened: HashSet<_> = jobs()
+        .filter(|job| matches!(job.request.order, Order::Open(_)))
+        .filter_map(|job| job.payee.as_ref())
+        .map(|account| account.channel)
         .collect();
+    let unread = |channel: &&ChannelId| {
+        fresh.contains(*channel)
+            || !(opened.contains(*channel) || known.heads.contains_key(*channel))
+    };
+    let missing: Vec<_> = channels.iter().filter(unread).copied().collect();
     if !missing.is_empty() {
         refresh(lane, &missing, known).await?;
     }

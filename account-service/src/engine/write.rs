@@ -91,6 +91,10 @@ impl Write {
                 }
             }
         }
+        // In the order of the index that they go into.
+        write
+            .new_heads
+            .sort_unstable_by_key(|head| head.state.channel_id);
         write
     }
 

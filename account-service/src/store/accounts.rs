@@ -3,10 +3,9 @@
 use super::RowCount;
 use super::heads::ChannelStatus;
 use hub_core::{Address, Amount, ChannelId, ChannelParams, Epoch, Hash32, Version};
-use runtime::pg::{PgAddress, PgAmount, PgChannelId, PgHash};
+use runtime::pg::{PgAddress, PgAmount, PgChannelId, PgHash, PgParams};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -216,7 +215,7 @@ fn account_of(row: &PgRow) -> sqlx::Result<Account> {
         asset: row.try_get("asset")?,
         status: AccountStatus::from_stored(row.try_get("status")?),
         chain_address: chain_address.map(|address| address.0),
-        params: row.try_get::<Json<ChannelParams>, _>("params")?.0,
+        params: row.try_get::<PgParams, _>("params")?.0,
         metadata: row.try_get("metadata")?,
         version: row.try_get::<i64, _>("version")?.cast_unsigned(),
         created_at: row.try_get("created_at")?,

@@ -82,8 +82,8 @@ async fn insert(
     sqlx::query(
         "INSERT INTO account.closings (id, hub_id, account_id, channel_id, epoch, status,
             correlation_id, tx_hash, paid, created_at, updated_at)
-         SELECT $1, a.hub_id, a.id, a.channel_id, $3, $4, $5, $6, $7, $8, $8
-         FROM account.accounts a WHERE a.channel_id = $2",
+         SELECT $1, h.hub_id, h.account_id, h.channel_id, $3, $4, $5, $6, $7, $8, $8
+         FROM account.heads h WHERE h.channel_id = $2",
     )
     .bind(Uuid::now_v7())
     .bind(PgChannelId(close.channel))
@@ -131,7 +131,7 @@ async fn set_free(connection: &mut PgConnection, channel: ChannelId) -> sqlx::Re
         "UPDATE account.heads h
          SET status = CASE a.status WHEN 2 THEN 2 WHEN 1 THEN 1 ELSE 3 END
          FROM account.accounts a
-         WHERE h.channel_id = $1 AND a.channel_id = h.channel_id AND NOT EXISTS (
+         WHERE h.channel_id = $1 AND a.id = h.account_id AND NOT EXISTS (
             SELECT 1 FROM account.closings c
             WHERE c.channel_id = h.channel_id AND c.epoch = h.epoch AND c.status IN (1, 2, 3))",
     )
@@ -272,7 +272,7 @@ pub async fn reopen(
             locks_hash = $13, transfers_root = $14, state_hash = $15, batch = $16,
             status = CASE a.status WHEN 2 THEN 2 WHEN 1 THEN 1 ELSE 3 END
          FROM account.accounts a
-         WHERE h.channel_id = $1 AND a.channel_id = h.channel_id AND h.status = $2 AND h.epoch = $3
+         WHERE h.channel_id = $1 AND a.id = h.account_id AND h.status = $2 AND h.epoch = $3
            AND h.version = $4 AND h.state_hash = $5 AND h.user_balance = $6 AND h.hub_balance = $7",
     )
     .bind(PgChannelId(from.channel_id))
@@ -371,8 +371,8 @@ pub async fn order(
         .execute(&mut *connection)
         .await?;
     let account: Option<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM account.accounts
-         WHERE channel_id = $1 AND ($2::uuid IS NULL OR owner = $2)",
+        "SELECT a.id FROM account.heads h JOIN account.accounts a ON a.id = h.account_id
+         WHERE h.channel_id = $1 AND ($2::uuid IS NULL OR a.owner = $2)",
     )
     .bind(PgChannelId(order.channel))
     .bind(order.owner)
@@ -395,8 +395,8 @@ pub async fn order(
     sqlx::query(
         "INSERT INTO account.closings (id, hub_id, account_id, channel_id, epoch, status, state_hash,
             valid_until, correlation_id, created_at, updated_at)
-         SELECT $1, a.hub_id, a.id, a.channel_id, $3, 1, $4, $5, $6, $7, $7
-         FROM account.accounts a WHERE a.channel_id = $2",
+         SELECT $1, h.hub_id, h.account_id, h.channel_id, $3, 1, $4, $5, $6, $7, $7
+         FROM account.heads h WHERE h.channel_id = $2",
     )
     .bind(Uuid::now_v7())
     .bind(PgChannelId(order.channel))

@@ -2,7 +2,7 @@
 
 use crate::engine::NewAccount;
 use hub_core::{Address, ChannelId, ChannelParams};
-use runtime::pg::{PgAddress, PgChannelId};
+use runtime::pg::{PgAddress, PgChannelId, PgParams};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
@@ -44,7 +44,7 @@ pub async fn load(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Account>> {
                 hub_id: row.try_get("hub_id")?,
                 asset: row.try_get("asset")?,
                 channel: row.try_get::<PgChannelId, _>("channel_id")?.0,
-                params: row.try_get::<Json<ChannelParams>, _>("params")?.0,
+                params: row.try_get::<PgParams, _>("params")?.0,
                 chain_address: row
                     .try_get::<Option<PgAddress>, _>("chain_address")?
                     .map(|address| address.0),
@@ -75,7 +75,7 @@ pub async fn insert(
         .iter()
         .map(|(a, _)| PgChannelId(a.channel))
         .collect();
-    let params: Vec<_> = accounts.iter().map(|(a, _)| Json(a.params)).collect();
+    let params: Vec<_> = accounts.iter().map(|(a, _)| PgParams(a.params)).collect();
     let metadata: Vec<_> = accounts.iter().map(|(_, n)| Json(&n.metadata)).collect();
     let done = sqlx::query(
         "INSERT INTO account.accounts (id, owner, hub_id, external_id, asset, status, chain_address,
@@ -83,7 +83,7 @@ pub async fn insert(
          SELECT n.id, n.owner, n.hub_id, n.external_id, n.asset, 1, n.chain_address,
             n.channel_id, n.params, n.metadata, 1, $10
          FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[],
-            $7::bytea[], $8::jsonb[], $9::jsonb[])
+            $7::bytea[], $8::bytea[], $9::jsonb[])
             AS n(id, owner, hub_id, external_id, asset, chain_address, channel_id, params, metadata)",
     )
     .bind(ids)

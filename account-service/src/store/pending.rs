@@ -19,8 +19,9 @@ pub async fn waiting(
     let rows = sqlx::query(
         "SELECT o.id, o.payee, o.amount FROM account.operations o
          WHERE o.hub_id = $1 AND o.outcome = 3 AND o.payee IS NOT NULL AND o.id > $3
-           AND NOT EXISTS (SELECT 1 FROM account.heads h
-                WHERE h.account_id = o.payee AND h.status IN (2, 4))
+           AND NOT EXISTS (SELECT 1 FROM account.accounts a
+                JOIN account.heads h ON h.channel_id = a.channel_id
+                WHERE a.id = o.payee AND h.status IN (2, 4))
          ORDER BY o.id LIMIT $2",
     )
     .bind(hub_id)

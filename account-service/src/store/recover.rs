@@ -27,7 +27,9 @@ pub async fn accounts(
 ) -> sqlx::Result<HashMap<ChannelId, (Uuid, Uuid)>> {
     let ids: Vec<_> = channels.iter().copied().map(PgChannelId).collect();
     let rows = sqlx::query(
-        "SELECT channel_id, id, owner FROM account.accounts WHERE channel_id = ANY($1)",
+        "SELECT h.channel_id, a.id, a.owner
+         FROM account.heads h JOIN account.accounts a ON a.id = h.account_id
+         WHERE h.channel_id = ANY($1)",
     )
     .bind(ids)
     .fetch_all(connection)

@@ -393,8 +393,8 @@ pub async fn note_deposit(
     sqlx::query(
         "INSERT INTO account.deposits (id, hub_id, account_id, channel_id, epoch, amount, status,
             block, block_hash, tx_hash, log_index, created_at, updated_at)
-         SELECT $1, a.hub_id, a.id, a.channel_id, $3, $4, $5, $6, $7, $8, $9, $10, $10
-         FROM account.accounts a WHERE a.channel_id = $2
+         SELECT $1, h.hub_id, h.account_id, h.channel_id, $3, $4, $5, $6, $7, $8, $9, $10, $10
+         FROM account.heads h WHERE h.channel_id = $2
          ON CONFLICT (block_hash, log_index) DO UPDATE
          SET status = excluded.status, updated_at = excluded.updated_at
          WHERE account.deposits.status = 1 OR (account.deposits.status = 4 AND excluded.status < 3)",

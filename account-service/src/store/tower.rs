@@ -1,8 +1,7 @@
 //! What a watchtower copies: committed batches, and the parameters of their channels.
 
 use hub_core::{Address, ChannelId, ChannelParams, Hash32, Signature};
-use runtime::pg::{PgChannelId, PgHash, PgSignature};
-use sqlx::types::Json;
+use runtime::pg::{PgChannelId, PgHash, PgParams, PgSignature};
 use sqlx::{PgPool, Row as _};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -102,10 +101,12 @@ pub async fn page(
 /// The parameters of those of these channels that have an account.
 pub async fn params(pool: &PgPool, channels: &[ChannelId]) -> sqlx::Result<Vec<ChannelParams>> {
     let ids: Vec<_> = channels.iter().copied().map(PgChannelId).collect();
-    let rows: Vec<Json<ChannelParams>> =
-        sqlx::query_scalar("SELECT params FROM account.accounts WHERE channel_id = ANY($1)")
-            .bind(ids)
-            .fetch_all(pool)
-            .await?;
+    let rows: Vec<PgParams> = sqlx::query_scalar(
+        "SELECT a.params FROM account.heads h JOIN account.accounts a ON a.id = h.account_id
+         WHERE h.channel_id = ANY($1)",
+    )
+    .bind(ids)
+    .fetch_all(pool)
+    .await?;
     Ok(rows.into_iter().map(|params| params.0).collect())
 }

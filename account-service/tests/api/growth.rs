@@ -60,7 +60,7 @@ async fn grow(owner: &PgPool) {
          INSERT INTO account.hubs (hub_id, terms, connected_at) VALUES ('{HUB}', '{{}}', now());
          INSERT INTO account.accounts (id, owner, hub_id, asset, status, channel_id, params, metadata, version, created_at)
          SELECT ('00000000-0000-0000-7000-8000' || lpad(to_hex(n), 8, '0'))::uuid, '{OWNER}', '{HUB}', 'INF', 1,
-            decode(lpad(to_hex(n), 64, '0'), 'hex'), '{{}}', '{{}}', 1, now()
+            decode(lpad(to_hex(n), 64, '0'), 'hex'), decode(repeat('00', 149), 'hex'), '{{}}', 1, now()
          FROM generate_series(1, {ACCOUNTS}) n;
          INSERT INTO account.heads (channel_id, account_id, hub_id, status, epoch, version, ack_version, hub_balance,
             user_balance, hub_locked, user_locked, withdrawn, deposited, credited, locks_hash, transfers_root, state_hash, batch)

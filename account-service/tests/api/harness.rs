@@ -13,10 +13,11 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use runtime::shutdown::{Shutdown, Trigger};
 use serde_json::{Value, json};
 use signer::Signer;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use stack::{TempDir, Testbed};
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use time::Duration;
@@ -254,6 +255,18 @@ pub async fn testbed() -> Testbed {
     })
     .await
     .unwrap()
+}
+
+/// Brings an empty database to an older version, or from there on; its roles must be there.
+pub async fn migrate(owner: &PgPool, versions: RangeInclusive<i64>) {
+    let wanted = migrations::MIGRATOR.iter();
+    for migration in wanted.filter(|one| versions.contains(&one.version)) {
+        let sql = migration.sql.as_str().to_owned();
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(owner)
+            .await
+            .unwrap();
+    }
 }
 
 /// Waits until a statement in this database waits for a row that another one holds.

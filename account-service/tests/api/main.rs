@@ -18,6 +18,7 @@ mod leaves;
 mod lists;
 mod matrix;
 mod money;
+mod params;
 mod partitions;
 mod reads;
 mod replicas;

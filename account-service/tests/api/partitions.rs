@@ -1,8 +1,8 @@
 //! Operations lie in weekly partitions; what is used once is used once over all of them.
 
-use crate::harness::{Server, testbed, transfer};
+use crate::harness::{Server, migrate, testbed, transfer};
 use reqwest::Method;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 use time::OffsetDateTime;
 
 async fn partitions(server: &Server) -> Vec<String> {
@@ -104,17 +104,7 @@ async fn states_that_were_in_the_rows_of_batches_come_into_the_partitions_of_the
     drop(testbed().await);
     let bed = stack::bare_testbed().await.unwrap();
     let owner = PgPool::connect(&bed.database_url).await.unwrap();
-    let migrate = async |from: i64, to: i64| {
-        let wanted = migrations::MIGRATOR.iter();
-        for migration in wanted.filter(|one| (from..=to).contains(&one.version)) {
-            let sql = migration.sql.as_str().to_owned();
-            sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(&owner)
-                .await
-                .unwrap();
-        }
-    };
-    migrate(1, MOVED - 1).await;
+    migrate(&owner, 1..=MOVED - 1).await;
     let rows = sqlx::query(
         "INSERT INTO account.batches (hub_id, batch_id, id, fate, handed, root, prev_root, depth,
             hub_signature, user_signature, states, created_at)
@@ -136,7 +126,7 @@ async fn states_that_were_in_the_rows_of_batches_come_into_the_partitions_of_the
     .execute(&owner)
     .await
     .unwrap();
-    migrate(MOVED, i64::MAX).await;
+    migrate(&owner, MOVED..=i64::MAX).await;
     let count = async |sql: &'static str| -> i64 {
         sqlx::query_scalar(sql).fetch_one(&owner).await.unwrap()
     };

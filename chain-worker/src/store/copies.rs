@@ -5,9 +5,8 @@ use super::{expect_rows, int, uint};
 use crate::tower::copy::{Copy, Seal};
 use hub_core::encoding::{decode_state, encode_states};
 use hub_core::{Address, ChannelId, ChannelParams, Epoch, Hash32};
-use runtime::pg::{PgAddress, PgChannelId, PgHash, PgSignature};
+use runtime::pg::{PgAddress, PgChannelId, PgHash, PgParams, PgSignature};
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 use std::collections::HashMap;
 use time::OffsetDateTime;
@@ -53,22 +52,6 @@ pub async fn raise_mark(
     expect_rows("raise the mark of copies", 1, done.rows_affected())
 }
 
-/// Which of these channels have no parameters here.
-pub async fn unknown(
-    db: impl PgExecutor<'_>,
-    channels: &[ChannelId],
-) -> sqlx::Result<Vec<ChannelId>> {
-    let ids: Vec<_> = channels.iter().copied().map(PgChannelId).collect();
-    let rows: Vec<PgChannelId> = sqlx::query_scalar(
-        "SELECT n.id FROM UNNEST($1::bytea[]) AS n(id)
-         WHERE NOT EXISTS (SELECT 1 FROM chain.channels c WHERE c.channel_id = n.id)",
-    )
-    .bind(ids)
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|id| id.0).collect())
-}
-
 /// Keeps parameters.
 pub async fn keep_params(
     db: &mut PgConnection,
@@ -76,10 +59,13 @@ pub async fn keep_params(
 ) -> sqlx::Result<()> {
     let ids: Vec<_> = channels.iter().map(|(id, _)| PgChannelId(*id)).collect();
     let hubs: Vec<_> = channels.iter().map(|(_, p)| PgAddress(p.hub)).collect();
-    let params: Vec<_> = channels.iter().map(|(_, params)| Json(params)).collect();
+    let params: Vec<_> = channels
+        .iter()
+        .map(|(_, params)| PgParams(*params))
+        .collect();
     sqlx::query(
         "INSERT INTO chain.channels (channel_id, hub, params)
-         SELECT * FROM UNNEST($1::bytea[], $2::bytea[], $3::jsonb[])
+         SELECT * FROM UNNEST($1::bytea[], $2::bytea[], $3::bytea[])
          ON CONFLICT (channel_id) DO NOTHING",
     )
     .bind(ids)
@@ -150,7 +136,7 @@ pub async fn params(
     db: impl PgExecutor<'_>,
     channel: ChannelId,
 ) -> sqlx::Result<Option<ChannelParams>> {
-    let params: Option<Json<ChannelParams>> =
+    let params: Option<PgParams> =
         sqlx::query_scalar("SELECT params FROM chain.channels WHERE channel_id = $1")
             .bind(PgChannelId(channel))
             .fetch_optional(db)
@@ -200,7 +186,7 @@ pub async fn all_params(
     channels: &[ChannelId],
 ) -> sqlx::Result<HashMap<ChannelId, ChannelParams>> {
     let ids: Vec<_> = channels.iter().copied().map(PgChannelId).collect();
-    let rows: Vec<(PgChannelId, Json<ChannelParams>)> =
+    let rows: Vec<(PgChannelId, PgParams)> =
         sqlx::query_as("SELECT channel_id, params FROM chain.channels WHERE channel_id = ANY($1)")
             .bind(ids)
             .fetch_all(db)

@@ -14,9 +14,9 @@ use crate::worker::{Lead, Worker};
 use chain_messages::tower::{AttestedBatch, CHANNELS, ParamsRequest};
 use hub_client::{HubClient, HubError};
 use hub_core::eip712::Domain;
-use hub_core::{Address, ChannelId};
+use hub_core::{Address, ChannelId, ChannelParams};
 use runtime::shutdown::Shutdown;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 /// How long a source may take for a page.
@@ -278,8 +278,9 @@ async fn sort_out(
         .collect();
     if !channels.is_empty() {
         let channels: Vec<_> = channels.into_iter().collect();
-        learn(worker, source, &channels, lead).await?;
-        let known = copies::all_params(&worker.pool, &channels).await?;
+        let mut known = copies::all_params(&worker.pool, &channels).await?;
+        let new = learn(worker, source, &channels, &known, lead).await?;
+        known.extend(new);
         memory.signers.remember(known);
     }
     let domain = worker.chain.domain();
@@ -308,32 +309,38 @@ fn check(
     all.iter().try_for_each(|one| batch.verify(domain, one))
 }
 
-/// Asks for the parameters of channels that are new here. They prove themselves: their digest is
-/// the channel's id. A batch with a channel that has none is not sound.
+/// Asks for the parameters of channels that are new here, and keeps them. They prove themselves:
+/// their digest is the channel's id. A batch with a channel that has none is not sound.
 async fn learn(
     worker: &Worker,
     source: &Source,
     channels: &[ChannelId],
+    known: &HashMap<ChannelId, ChannelParams>,
     lead: Lead,
-) -> Result<(), PullError> {
-    let unknown = copies::unknown(&worker.pool, channels).await?;
+) -> Result<HashMap<ChannelId, ChannelParams>, PullError> {
+    let new_here = |channel: &&ChannelId| !known.contains_key(channel);
+    let unknown: Vec<_> = channels.iter().filter(new_here).copied().collect();
     let domain = worker.chain.domain();
+    let mut new = HashMap::with_capacity(unknown.len());
     for some in unknown.chunks(CHANNELS) {
         let request = ParamsRequest {
             channels: some.to_vec(),
         };
         let wanted: HashSet<_> = some.iter().copied().collect();
         let params = source.client.params(&request).await?.params;
-        let found: Vec<_> = params
+        let mut found: Vec<_> = params
             .into_iter()
             .map(|params| (params.channel_id(&domain), params))
             .filter(|(id, _)| wanted.contains(id))
             .collect();
+        // In the order of the index that they go into.
+        found.sort_unstable_by_key(|(id, _)| *id);
         let mut tx = worker.begin(lead).await?;
         copies::keep_params(&mut tx, &found).await?;
         tx.commit().await?;
+        new.extend(found);
     }
-    Ok(())
+    Ok(new)
 }
 
 async fn show_age(worker: &Worker, hub: &Hub) -> sqlx::Result<()> {

@@ -1,6 +1,7 @@
 //! Our types as database columns: amounts as `numeric`, fixed bytes as `bytea`.
 
-use hub_core::{Address, Amount, ChannelId, Hash32, Signature};
+use hub_core::encoding::{decode_params, encode_params};
+use hub_core::{Address, Amount, ChannelId, ChannelParams, Hash32, Signature};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -128,7 +129,11 @@ impl Decode<'_, Postgres> for PgAmount {
     }
 }
 
-fn decode_numeric(bytes: &[u8]) -> Result<Amount, BoxDynError> {
+/// Postgres' binary `numeric` as an amount.
+///
+/// # Errors
+/// What is cut short, negative, not whole, not a number or above 128 bits.
+pub fn decode_numeric(bytes: &[u8]) -> Result<Amount, BoxDynError> {
     let mut fields = bytes
         .chunks_exact(2)
         .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
@@ -204,6 +209,35 @@ bytes_column!(PgHash, Hash32);
 bytes_column!(PgChannelId, ChannelId);
 bytes_column!(PgAddress, Address);
 bytes_column!(PgSignature, Signature);
+
+/// [`ChannelParams`] in a `bytea` column, in their stored form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PgParams(pub ChannelParams);
+
+impl Type<Postgres> for PgParams {
+    fn type_info() -> PgTypeInfo {
+        <[u8] as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for PgParams {
+    fn array_type_info() -> PgTypeInfo {
+        <&[u8] as PgHasArrayType>::array_type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for PgParams {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        <&[u8] as Encode<Postgres>>::encode_by_ref(&encode_params(&self.0).as_slice(), buffer)
+    }
+}
+
+impl Decode<'_, Postgres> for PgParams {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        let bytes = <&[u8] as Decode<Postgres>>::decode(value)?;
+        Ok(Self(decode_params(bytes)?))
+    }
+}
 
 #[cfg(test)]
 mod tests {

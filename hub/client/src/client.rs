@@ -172,3 +172,38 @@ impl HubClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hub_core::{Address, Amount, ChannelParams, Hash32};
+
+    #[test]
+    fn a_page_of_parameters_survives_the_way_and_a_damaged_one_is_refused() {
+        let params = |n: u8| ChannelParams {
+            hub: Address([1; 20]),
+            hub_signer: Address([2; 20]),
+            user: Address([3; 20]),
+            user_signer: Address([4; 20]),
+            custodial: true,
+            capacity: Amount::new(100),
+            challenge_period: 60,
+            self_delay: 60,
+            penalty_cap: Amount::new(1),
+            bounty_bps: 500,
+            salt: Hash32([n; 32]),
+        };
+        for page in [vec![], vec![params(1), params(2)]] {
+            let page = ParamsPage { params: page };
+            let text = serde_json::to_string(&page).unwrap();
+            assert_eq!(serde_json::from_str::<ParamsPage>(&text).unwrap(), page);
+        }
+        for text in [
+            r#"{"params":"5"}"#,
+            r#"{"params":"5031"}"#,
+            r#"{"params":[]}"#,
+        ] {
+            assert!(serde_json::from_str::<ParamsPage>(text).is_err(), "{text}");
+        }
+    }
+}

@@ -5,11 +5,12 @@
 //! fates, are JSON texts inside it.
 
 use crate::wire::{BatchRequest, Proposal};
+use hub_core::encoding::{PARAMS_LEN, decode_params, encode_params};
 use hub_core::{Action, Amount, ChannelId, Hash32, Operation, OperationId};
 use uuid::Uuid;
 
 /// What every frame begins with; another layout gets another mark.
-const MARK: [u8; 4] = *b"HUB1";
+const MARK: [u8; 4] = *b"HUB2";
 /// Operations a frame may announce before any of them is read, so that a wrong number reserves
 /// no memory: as many as a batch can have.
 const MOST: usize = 4_096;
@@ -18,12 +19,13 @@ const AS_JSON: u8 = 0;
 const TRANSFER: u8 = 1;
 const ISSUE: u8 = 2;
 const REDEEM: u8 = 3;
+const OPEN: u8 = 4;
 
 /// Why bytes are not a batch request.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// Cut short, too long, or not in this layout.
-    #[error("the body is not a batch request in layout HUB1")]
+    #[error("the body is not a batch request in layout HUB2")]
     Layout,
     /// A JSON text inside it is none.
     #[error("the batch request holds a text that can't be read: {0}")]
@@ -122,6 +124,10 @@ fn put_operation(out: &mut Vec<u8>, operation: &Operation) -> Result<(), serde_j
         } => put(TRANSFER, &[*payer, *payee], *amount),
         Action::Issue { channel, amount } => put(ISSUE, &[*channel], *amount),
         Action::Redeem { channel, amount } => put(REDEEM, &[*channel], *amount),
+        Action::Open { params } => {
+            out.push(OPEN);
+            out.extend_from_slice(&encode_params(params));
+        }
         other => {
             out.push(AS_JSON);
             put_text(out, &serde_json::to_vec(other)?);
@@ -176,6 +182,11 @@ impl<'a> Reader<'a> {
                 channel: ChannelId(self.take()?),
                 amount: self.amount()?,
             },
+            OPEN => {
+                let params = decode_params(&self.take::<PARAMS_LEN>()?);
+                let params = params.map_err(|_| FrameError::Layout)?;
+                Action::Open { params }
+            }
             AS_JSON => serde_json::from_slice(self.text()?)?,
             _ => return Err(FrameError::Layout),
         };
@@ -187,7 +198,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use crate::wire::Fate;
-    use hub_core::{Address, Signature};
+    use hub_core::{Address, ChannelParams, Signature};
 
     fn request() -> BatchRequest {
         let (one, two) = (ChannelId([1; 32]), ChannelId([2; 32]));
@@ -210,6 +221,21 @@ mod tests {
                 channel: two,
                 amount,
                 to: Address([7; 20]),
+            },
+            Action::Open {
+                params: ChannelParams {
+                    hub: Address([1; 20]),
+                    hub_signer: Address([2; 20]),
+                    user: Address([3; 20]),
+                    user_signer: Address([4; 20]),
+                    custodial: true,
+                    capacity: Amount::MAX_BALANCE,
+                    challenge_period: 60,
+                    self_delay: 61,
+                    penalty_cap: Amount::new(5),
+                    bounty_bps: 500,
+                    salt: Hash32([6; 32]),
+                },
             },
         ];
         let operation = |(action, id): (Action, u8)| Operation {

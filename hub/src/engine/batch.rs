@@ -221,13 +221,18 @@ async fn write(
         .filter(|step| step.before.is_none())
         .map(|step| &step.after)
         .collect();
-    if !new.is_empty()
-        && store::heads::insert(tx, hub_id, batch_id, &new).await? != new.len() as u64
-    {
-        return Err(Fault::Stale);
+    if !new.is_empty() {
+        store::heads::insert(tx, hub_id, batch_id, &new).await?;
     }
-    if !plan.opened.is_empty() {
-        store::heads::insert_channels(tx, hub_id, batch_id, &plan.opened, row.now).await?;
+    let (first, again): (Vec<_>, Vec<_>) = plan.opened.iter().copied().partition(|(channel, _)| {
+        new.binary_search_by_key(channel, |head| head.signed.channel_id)
+            .is_ok()
+    });
+    if !first.is_empty() {
+        store::heads::insert_channels(tx, hub_id, batch_id, &first, row.now).await?;
+    }
+    if !again.is_empty() {
+        store::heads::keep_channels(tx, hub_id, batch_id, &again, row.now).await?;
     }
     if !plan.orders.is_empty() {
         store::orders::insert(tx, hub_id, batch_id, &plan.orders).await?;

@@ -65,7 +65,7 @@ pub struct Plan {
     pub depth: u8,
     /// The new states, in channel id order.
     pub moves: Vec<Move>,
-    /// Channels to open.
+    /// Channels to open, in id order.
     pub opened: Vec<(ChannelId, ChannelParams)>,
     /// Withdrawal orders and refunds in the batch.
     pub orders: Vec<OrderEntry>,
@@ -96,11 +96,13 @@ pub fn decide(view: &View<'_>, request: &BatchRequest) -> Result<Plan, ErrorBody
     let moves = moves(view, &successors, &hashes)?;
     check_abandoned(view, &moves, &request.operations)?;
     let tree = Tree::new(hashes).ok_or_else(|| malformed("a batch has 1 to 4,096 states"))?;
+    let mut opened: Vec<_> = opened.into_iter().collect();
+    opened.sort_unstable_by_key(|(channel, _)| *channel);
     Ok(Plan {
         root: tree.root(),
         depth: tree.depth(),
         moves,
-        opened: opened.into_iter().collect(),
+        opened,
         orders,
         issued,
     })

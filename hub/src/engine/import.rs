@@ -107,7 +107,7 @@ impl Core {
             store::import::put_head(tx, hub_id, &next).await?;
         }
         let opened: Vec<_> = opened.into_iter().collect();
-        store::heads::insert_channels(tx, hub_id, batch_id, &opened, now).await?;
+        store::heads::keep_channels(tx, hub_id, batch_id, &opened, now).await?;
         let orders: Vec<_> = batch.orders.iter().map(|o| entry(o, &states)).collect();
         store::orders::insert(tx, hub_id, batch_id, &orders).await?;
         let row = NewBatch {

@@ -4,9 +4,8 @@ use super::journal::seal;
 use super::{Connection, decode, unsigned};
 use crate::engine::ledger::Seal;
 use hub_core::{ChannelId, ChannelParams, Signature};
-use runtime::pg::{PgChannelId, PgSignature};
+use runtime::pg::{PgChannelId, PgParams, PgSignature};
 use sqlx::Row as _;
-use sqlx::types::Json;
 use uuid::Uuid;
 
 /// A committed batch.
@@ -73,7 +72,7 @@ pub async fn params(
     channels: &[ChannelId],
 ) -> sqlx::Result<Vec<ChannelParams>> {
     let ids: Vec<_> = channels.iter().copied().map(PgChannelId).collect();
-    let rows: Vec<Json<ChannelParams>> = sqlx::query_scalar(
+    let rows: Vec<PgParams> = sqlx::query_scalar(
         "SELECT params FROM hub.channels WHERE hub_id = $1 AND channel_id = ANY($2)",
     )
     .bind(hub_id)

@@ -6,10 +6,9 @@ use crate::engine::head::Head;
 use hub_core::encoding::{decode_state, encode_states};
 use hub_core::{ChannelId, ChannelParams, State, Typed as _};
 use runtime::columns;
-use runtime::pg::{PgAmount, PgChannelId, PgHash};
+use runtime::pg::{PgAmount, PgChannelId, PgHash, PgParams};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -227,13 +226,13 @@ pub async fn advance(
     Ok(done.rows_affected())
 }
 
-/// Inserts the heads of channels that are opened. Returns how many were not there.
+/// Inserts the heads of channels that are opened. Fails when one of them has one.
 pub async fn insert(
     connection: &mut Connection,
     hub_id: Uuid,
     batch_id: u64,
     heads: &[&Head],
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<()> {
     columns!(heads, head => {
         ids: PgChannelId(head.signed.channel_id),
         versions: head.signed.version.cast_signed(),
@@ -248,7 +247,7 @@ pub async fn insert(
         pending: PgAmount(head.pending_increase),
     });
     // A new channel has no locks and no credits.
-    let done = sqlx::query(
+    sqlx::query(
         "INSERT INTO hub.heads (channel_id, hub_id, epoch, max_signed, version, ack_version,
              hub_balance, user_balance, hub_locked, user_locked, withdrawn, deposited, credited,
              locks_hash, transfers_root, state_hash, signed_batch, held_state, held_batch,
@@ -260,8 +259,7 @@ pub async fn insert(
                  $8::numeric[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[],
                  $13::numeric[])
              AS n(channel_id, version, hub_balance, user_balance, withdrawn, deposited,
-                 locks_hash, transfers_root, state_hash, held_state, pending)
-         ON CONFLICT (channel_id) DO NOTHING",
+                 locks_hash, transfers_root, state_hash, held_state, pending)",
     )
     .bind(hub_id)
     .bind(batch_id.cast_signed())
@@ -277,12 +275,24 @@ pub async fn insert(
     .bind(held_states)
     .bind(pending)
     .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
+    .await
+    .map(drop)
 }
 
-/// Keeps the parameters of channels that are opened; those of an opening that was never
-/// completed stay, they hash to the same id.
+/// Rows of `hub.channels` from arrays; the tail says what becomes of those that are there.
+macro_rules! insert_channels {
+    ($tail:literal) => {
+        concat!(
+            "INSERT INTO hub.channels (channel_id, hub_id, params, opened_batch, created_at)
+             SELECT n.channel_id, $1, n.params, $2, $3
+             FROM UNNEST($4::bytea[], $5::bytea[]) AS n(channel_id, params) ",
+            $tail
+        )
+    };
+}
+
+/// Keeps the parameters of channels that are opened for the first time. Fails when one of them is
+/// there: asking for each of them whether it is costs a fifth of the insert.
 pub async fn insert_channels(
     connection: &mut Connection,
     hub_id: Uuid,
@@ -290,22 +300,42 @@ pub async fn insert_channels(
     opened: &[(ChannelId, ChannelParams)],
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
+    let statement = insert_channels!("");
+    put_channels(connection, statement, hub_id, batch_id, opened, now).await
+}
+
+/// Keeps the parameters of channels that may have been opened before: those of an opening that
+/// was never completed stay, they hash to the same id.
+pub async fn keep_channels(
+    connection: &mut Connection,
+    hub_id: Uuid,
+    batch_id: u64,
+    opened: &[(ChannelId, ChannelParams)],
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    let statement = insert_channels!("ON CONFLICT (channel_id) DO NOTHING");
+    put_channels(connection, statement, hub_id, batch_id, opened, now).await
+}
+
+async fn put_channels(
+    connection: &mut Connection,
+    statement: &'static str,
+    hub_id: Uuid,
+    batch_id: u64,
+    opened: &[(ChannelId, ChannelParams)],
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
     let ids: Vec<_> = opened.iter().map(|(id, _)| PgChannelId(*id)).collect();
-    let params: Vec<_> = opened.iter().map(|(_, params)| Json(params)).collect();
-    sqlx::query(
-        "INSERT INTO hub.channels (channel_id, hub_id, params, opened_batch, created_at)
-         SELECT n.channel_id, $1, n.params, $2, $3
-         FROM UNNEST($4::bytea[], $5::jsonb[]) AS n(channel_id, params)
-         ON CONFLICT (channel_id) DO NOTHING",
-    )
-    .bind(hub_id)
-    .bind(batch_id.cast_signed())
-    .bind(now)
-    .bind(ids)
-    .bind(params)
-    .execute(connection)
-    .await
-    .map(drop)
+    let params: Vec<_> = opened.iter().map(|(_, params)| PgParams(*params)).collect();
+    sqlx::query(statement)
+        .bind(hub_id)
+        .bind(batch_id.cast_signed())
+        .bind(now)
+        .bind(ids)
+        .bind(params)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Sets a channel's held state anew. Returns whether its row was still the one that was read.

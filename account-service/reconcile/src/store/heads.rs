@@ -3,9 +3,8 @@
 use super::{channel, hash};
 use futures_util::stream::BoxStream;
 use hub_core::{Amount, ChannelId, ChannelParams, Hash32, State};
-use runtime::pg::PgAmount;
+use runtime::pg::{PgAmount, PgParams};
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -63,7 +62,7 @@ pub fn channel_of(row: &PgRow) -> sqlx::Result<Channel> {
     let account = row
         .try_get::<Option<Uuid>, _>("account")?
         .map(|id| -> sqlx::Result<Account> {
-            let params = row.try_get::<Json<ChannelParams>, _>("params");
+            let params = row.try_get::<PgParams, _>("params");
             Ok(Account {
                 id,
                 hub_id: row.try_get("account_hub")?,

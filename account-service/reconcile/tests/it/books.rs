@@ -535,7 +535,8 @@ impl Books {
                     "account.accounts",
                     json!({
                         "id": account.id, "owner": Uuid::nil(), "hub_id": hub_id, "asset": "INF", "status": 1,
-                        "channel_id": bytes(account.channel.0), "params": account.params, "metadata": {},
+                        "channel_id": bytes(account.channel.0),
+                        "params": bytes(hub_core::encoding::encode_params(&account.params)), "metadata": {},
                         "version": 1, "created_at": NOW,
                     }),
                 );

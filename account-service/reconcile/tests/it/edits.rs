@@ -113,7 +113,8 @@ async fn edited_parameters_of_an_account_are_named() {
     names(
         |world, _| {
             let id = world.books.accounts[SOMEBODY].id;
-            format!("UPDATE account.accounts SET params = jsonb_set(params, '{{user}}', '\"0x00000000000000000000000000000000000000ee\"') WHERE id = '{id}'")
+            // Bytes 43 to 62 are the payout address.
+            format!("UPDATE account.accounts SET params = overlay(params placing decode(repeat('ee', 20), 'hex') from 43) WHERE id = '{id}'")
         },
         |world, _| vec![(R2, "account.accounts", world.books.accounts[SOMEBODY].id.to_string())],
     )
