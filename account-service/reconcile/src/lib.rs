@@ -1,9 +1,11 @@
 //! Reconciliation of ledger, channels and chain: everything that should be equal is compared,
 //! and every difference is named with the row it stands in.
 //!
-//! A run reads one snapshot of the database, read only, and one final block of the chain that
-//! is at least as new as anything the snapshot calls final. It holds a bounded part of either in
-//! memory: rows are streamed, sums are made by the database.
+//! A run reads one snapshot of the database, read only, over four connections, and one final block
+//! of the chain that is at least as new as anything the snapshot calls final. Everything that names
+//! a batch comes sorted by batch and passes once: batches with their states, heads, operations. It
+//! holds a bounded part of these in memory, and some 110 bytes for each account: its channel, and
+//! what its operations add up to so far.
 //!
 //! | check | what is compared |
 //! |---|---|

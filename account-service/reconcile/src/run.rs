@@ -77,6 +77,8 @@ pub async fn run<C: ChainView>(
     if block < known {
         return Err(Error::NodeBehind { node: block, known });
     }
+    let snapshot = store::snapshot::share(&mut tx).await?;
+    let feeds = check::batches::Feeds::begin(pool, &snapshot).await?;
     let mut context = Context {
         tx,
         hubs: Arc::new(hubs),
@@ -87,11 +89,12 @@ pub async fn run<C: ChainView>(
         findings: Findings::default(),
         named: check::Named::default(),
     };
-    check::heads::run(&mut context).await?;
-    let signed = check::batches::run(&mut context).await?;
+    let accounts = check::heads::run(&mut context).await?;
+    let mut books = check::batches::run(&mut context, feeds, accounts).await?;
     check::hub::run(&mut context).await?;
-    check::journal::run(&mut context).await?;
-    let totals = check::totals::issue_identity(&mut context, &signed).await?;
+    check::journal::run(&mut context, &books.accounts, &mut books.ledger).await?;
+    let (signed, totals) = (books.signed, books.ledger.totals());
+    check::totals::issue_identity(&mut context, &signed, &totals);
     let on_chain = check::settlement::run(&mut context, chain).await?;
     check::totals::escrow(&mut context, chain, &signed, &totals, &on_chain).await?;
     let Context {

@@ -3,7 +3,7 @@
 //! Both sides run it on their own heads with the same operations and must reach the same
 //! states; a refused operation changes nothing and does not disturb the others.
 
-use crate::merkle::Tree;
+use crate::merkle;
 use crate::types::{Leg, LegKind, MAX_VERSION};
 use crate::{Action, Amount, ChannelId, Domain, Hash32, Operation, State, Typed, Version};
 use std::collections::BTreeMap;
@@ -422,11 +422,11 @@ pub fn transfers_root(mut legs: Vec<Hash32>) -> Hash32 {
     if legs.is_empty() {
         return Hash32::ZERO;
     }
-    while legs.len() > crate::merkle::MAX_LEAVES {
+    while legs.len() > merkle::MAX_LEAVES {
         legs = legs
-            .chunks(crate::merkle::MAX_LEAVES)
-            .filter_map(|chunk| Tree::new(chunk.to_vec()).map(|tree| tree.root()))
+            .chunks(merkle::MAX_LEAVES)
+            .filter_map(|chunk| merkle::root(chunk.to_vec()))
             .collect();
     }
-    Tree::new(legs).map_or(Hash32::ZERO, |tree| tree.root())
+    merkle::root(legs).unwrap_or(Hash32::ZERO)
 }

@@ -84,6 +84,24 @@ impl Tree {
     }
 }
 
+/// The root of the tree over these leaves, for whoever needs no paths: nothing is kept below it.
+/// Nothing where [`Tree::new`] gives nothing.
+pub fn root(mut leaves: Vec<Hash32>) -> Option<Hash32> {
+    if leaves.is_empty() || leaves.len() > MAX_LEAVES {
+        return None;
+    }
+    let depth = usize::from(depth_of(leaves.len()));
+    for pad in PADS.iter().copied().take(depth) {
+        let above = leaves.len().div_ceil(2);
+        for at in 0..above {
+            let right = leaves.get(2 * at + 1).copied().unwrap_or(pad);
+            leaves[at] = node(leaves[2 * at], right);
+        }
+        leaves.truncate(above);
+    }
+    Some(leaves[0])
+}
+
 /// The root that a leaf at `index` with these siblings belongs to; bit i of `index` says which
 /// side at level i. Nothing when `index` does not fit the path.
 pub fn root_of(leaf: Hash32, index: u32, siblings: &[Hash32]) -> Option<Hash32> {
@@ -137,6 +155,8 @@ mod tests {
         }
         assert!(Tree::new(vec![]).is_none());
         assert!(Tree::new(vec![Hash32::ZERO; MAX_LEAVES + 1]).is_none());
+        assert!(root(vec![]).is_none());
+        assert!(root(vec![Hash32::ZERO; MAX_LEAVES + 1]).is_none());
     }
 
     proptest! {
@@ -147,6 +167,7 @@ mod tests {
             let tree = Tree::new(leaves.clone()).unwrap();
             let path = tree.path(at).unwrap();
             prop_assert_eq!(path.len(), usize::from(tree.depth()));
+            prop_assert_eq!(root(leaves.clone()), Some(tree.root()));
             prop_assert_eq!(root_of(leaves[at], at as u32, &path), Some(tree.root()));
             if wrong as usize != at {
                 prop_assert_ne!(root_of(leaves[at], wrong, &path), Some(tree.root()));

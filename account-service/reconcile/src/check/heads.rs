@@ -1,27 +1,36 @@
 //! R1, and the part of R2 that a row says about itself.
 
+use super::ledger::Accounts;
 use super::{Context, Hubs};
 use crate::findings::{Findings, Row};
 use crate::report::{CheckId, Class};
 use crate::run::Error;
-use crate::store::heads::{Account, Channel, Head, all, channel_of};
+use crate::store::heads::{Account, Channel, Head, all, channel_of, count_accounts};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use hub_core::{ChannelId, Typed as _};
 use sqlx::postgres::PgRow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Rows handed to a worker at once: some milliseconds of hashing, half a megabyte.
 const CHUNK: usize = 512;
 /// Chunks under way: enough for every core of a usual machine.
 const AHEAD: usize = 8;
 
-/// What a chunk gives: breaks, and the head rows that don't hash to what they say.
-type Checked = sqlx::Result<(Findings, Vec<Head>)>;
+/// What a chunk gives.
+#[derive(Default)]
+struct Checked {
+    findings: Findings,
+    /// The head rows that don't hash to what they say.
+    damaged: Vec<Head>,
+    accounts: Vec<(Uuid, ChannelId)>,
+}
 
-/// Goes over all channels.
-pub async fn run(context: &mut Context) -> Result<(), Error> {
+/// Goes over all channels; says whose they are.
+pub async fn run(context: &mut Context) -> Result<Accounts, Error> {
     let max = context.options.max_breaks;
+    let mut accounts = Accounts::with_capacity(count_accounts(&mut context.tx).await?);
     let (findings, hubs) = (&mut context.findings, context.hubs.clone());
     let mut damaged: HashMap<ChannelId, Head> = HashMap::new();
     let mut checked = all(&mut context.tx)
@@ -37,24 +46,30 @@ pub async fn run(context: &mut Context) -> Result<(), Error> {
         })
         .buffered(AHEAD);
     while let Some(result) = checked.next().await {
-        let (found, rows) = result??;
-        findings.merge(found, max);
+        let chunk = result??;
+        findings.merge(chunk.findings, max);
         let room = max.saturating_sub(damaged.len());
-        damaged.extend(rows.into_iter().take(room).map(|h| (h.state.channel_id, h)));
+        let rows = chunk.damaged.into_iter().take(room);
+        damaged.extend(rows.map(|head| (head.state.channel_id, head)));
+        for (account, channel) in chunk.accounts {
+            accounts.add(account, channel);
+        }
     }
     drop(checked);
     context.named.heads = Arc::new(damaged);
-    Ok(())
+    Ok(accounts)
 }
 
-fn check_rows(rows: &[PgRow], hubs: &Hubs) -> Checked {
-    let mut findings = Findings::default();
-    let mut damaged = Vec::new();
+fn check_rows(rows: &[PgRow], hubs: &Hubs) -> sqlx::Result<Checked> {
+    let mut checked = Checked::default();
     for row in rows {
         let channel = channel_of(row)?;
-        damaged.extend(check(&channel, hubs, &mut findings));
+        let account = channel.account.map(|account| (account.id, channel.id));
+        checked.accounts.extend(account);
+        let damaged = check(&channel, hubs, &mut checked.findings);
+        checked.damaged.extend(damaged);
     }
-    Ok((findings, damaged))
+    Ok(checked)
 }
 
 /// Checks a channel; gives back its head when that is not the state it says it is.

@@ -1,19 +1,64 @@
 //! R4, account by account: the operations add up to what the account has.
 
 use super::Context;
+use super::ledger::{Accounts, Ledger, Sum};
 use crate::findings::{Findings, Row};
 use crate::report::{CheckId, Class};
 use crate::run::Error;
-use crate::store::journal;
+use crate::store::{copy, journal};
 use futures_util::TryStreamExt as _;
+use hub_core::{Amount, ChannelId};
+use uuid::Uuid;
 
 /// Compares every account's head with the sum of its operations.
-pub async fn run(context: &mut Context) -> Result<(), Error> {
-    let heads = journal::count_heads(&mut context.tx).await?;
-    let mut findings = Findings::default();
-    findings.compared(CheckId::R4, heads);
-    context.merge(findings);
-    balances(context).await?;
+pub async fn run(
+    context: &mut Context,
+    accounts: &Accounts,
+    ledger: &mut Ledger,
+) -> Result<(), Error> {
+    let (named, findings) = (&context.named, &mut context.findings);
+    let max = context.options.max_breaks;
+    let mut differ = |channel: ChannelId, account: Uuid, head: Option<(Amount, i64)>, sum: &Sum| {
+        if named.operations.contains(&channel) {
+            return;
+        }
+        // The head's own row is wrong and named: what counts is the signed state.
+        let is_head = named.heads.contains_key(&channel) || named.signed.contains_key(&channel);
+        let signed = named.signed.get(&channel).copied();
+        if is_head && (signed.is_none() || signed == sum.total()) {
+            return;
+        }
+        let class = match head {
+            Some((total, _)) if Some(total) == sum.total() => Class::StaleState,
+            _ => Class::AmountMismatch,
+        };
+        let expected = head.map_or("no head".to_owned(), |(total, version)| {
+            shown(Some(total), Some(version))
+        });
+        let mut found = Findings::default();
+        found.found(
+            (CheckId::R4, class),
+            Row::account("accounts", account),
+            format!("journal as the head: {expected}"),
+            shown(sum.total(), sum.version()),
+        );
+        findings.merge(found, max);
+    };
+    let mut heads = 0;
+    let mut rows = copy::rows(&mut context.tx, journal::BALANCES, journal::balance_of).await?;
+    while let Some(head) = rows.try_next().await? {
+        heads += 1;
+        let sum = ledger.compare(head.account, accounts);
+        if sum.total() != Some(head.total) || sum.version() != Some(head.version) {
+            let of_head = Some((head.total, head.version));
+            differ(head.channel, head.account, of_head, &sum);
+        }
+    }
+    drop(rows);
+    for (account, sum) in ledger.without_head(accounts) {
+        differ(ChannelId::default(), account, None, &sum);
+    }
+    context.findings.compared(CheckId::R4, heads);
     // Where operations are traced, each one's balance was followed to that of its state.
     if !context.options.trace_operations {
         let limit = i64::try_from(context.options.max_breaks).unwrap_or(i64::MAX);
@@ -28,35 +73,8 @@ pub async fn run(context: &mut Context) -> Result<(), Error> {
     Ok(())
 }
 
-async fn balances(context: &mut Context) -> Result<(), Error> {
-    let max = context.options.max_breaks;
-    let (named, findings) = (&context.named, &mut context.findings);
-    let mut rows = journal::differing_balances(&mut context.tx);
-    while let Some(row) = rows.try_next().await? {
-        let balance = journal::balance_of(&row)?;
-        if named.operations.contains(&balance.channel) {
-            continue;
-        }
-        // The head's own row is wrong and named: what counts is the signed state.
-        let is_head = named.heads.contains_key(&balance.channel)
-            || named.signed.contains_key(&balance.channel);
-        let signed = named.signed.get(&balance.channel).copied();
-        if is_head && (signed.is_none() || signed == balance.journal_total) {
-            continue;
-        }
-        let class = if balance.same_total {
-            Class::StaleState
-        } else {
-            Class::AmountMismatch
-        };
-        let mut found = Findings::default();
-        found.found(
-            (CheckId::R4, class),
-            Row::account("accounts", balance.account),
-            format!("journal as the head: {}", balance.head),
-            balance.journal,
-        );
-        findings.merge(found, max);
-    }
-    Ok(())
+fn shown(total: Option<Amount>, version: Option<i64>) -> String {
+    let total = total.map_or("less than nothing".to_owned(), |total| total.to_string());
+    let version = version.map_or("none".to_owned(), |version| version.to_string());
+    format!("total={total} version={version}")
 }

@@ -2,12 +2,39 @@
 
 use crate::findings::{Findings, Row};
 use crate::report::{CheckId, Class};
-use crate::store::batches::{Committed, OperationRow, Side};
 use hub_core::fold::transfers_root;
 use hub_core::types::{Leg, LegKind};
 use hub_core::{Amount, ChannelId, Hash32, OperationId, State, Typed as _};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
+
+/// A posted operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation {
+    /// Its id.
+    pub id: Uuid,
+    /// Stored kind.
+    pub kind: i16,
+    /// How much.
+    pub amount: Amount,
+    /// The side of the payer.
+    pub payer: Option<Side>,
+    /// The side of the payee.
+    pub payee: Option<Side>,
+}
+
+/// One side of an operation, as its row has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Side {
+    /// Channel of the account; `None` when there is no such account.
+    pub channel: Option<ChannelId>,
+    /// Version of the state it is part of.
+    pub version: Option<u64>,
+    /// User balance after it.
+    pub balance: Option<Amount>,
+    /// Index of the state in the batch.
+    pub leaf: Option<u32>,
+}
 
 /// Kinds of operations that stand for what nobody can tell any more: one of them takes the place
 /// of all the legs that a state has beyond those that are known.
@@ -50,12 +77,17 @@ impl Placed {
 
 /// Checks the operations of a batch whose states are those that were signed. Gives the channels
 /// in which they are not what was signed.
-pub fn check(committed: &Committed, states: &[State], findings: &mut Findings) -> Vec<ChannelId> {
+pub fn check(
+    batch: Uuid,
+    operations: &[Operation],
+    states: &[State],
+    findings: &mut Findings,
+) -> Vec<ChannelId> {
     let mut named = BTreeSet::new();
     let mut broken = BTreeSet::new();
-    let mut by_leaf: HashMap<u32, Vec<Placed>> = HashMap::new();
+    let mut placed: Vec<(u32, Placed)> = Vec::with_capacity(2 * operations.len());
     let mut untold = BTreeSet::new();
-    for operation in &committed.legs {
+    for operation in operations {
         findings.compared(CheckId::R4, 1);
         match place(operation, states) {
             Ok(legs) => {
@@ -63,26 +95,31 @@ pub fn check(committed: &Committed, states: &[State], findings: &mut Findings) -
                     if matches!(operation.kind, GAINED | LOST) {
                         untold.insert(leaf);
                     }
-                    by_leaf.entry(leaf).or_default().push(leg);
+                    placed.push((leaf, leg));
                 }
             }
             Err(found) => {
                 broken.insert(operation.id);
                 named.extend(channels(operation));
                 let row = Row::account("operations", operation.id);
-                let expected = format!("a place in batch {}", committed.id);
+                let expected = format!("a place in batch {batch}");
                 findings.found((CheckId::R4, Class::Tamper), row, expected, found);
             }
         }
     }
+    placed.sort_unstable_by_key(|(leaf, leg)| (*leaf, leg.operation));
+    let (leaves, mut legs): (Vec<u32>, Vec<Placed>) = placed.into_iter().unzip();
+    let mut begin = 0;
     for (leaf, state) in (0_u32..).zip(states) {
-        let mut legs = by_leaf.remove(&leaf).unwrap_or_default();
+        let count = leaves[begin..].iter().take_while(|at| **at == leaf).count();
+        let legs = &mut legs[begin..begin + count];
+        begin += count;
         let sound = if untold.contains(&leaf) {
-            !matches!(chain(state.user_balance, &legs), Order::Broken)
+            !matches!(chain(state.user_balance, legs), Order::Broken)
         } else {
-            matches(state, &mut legs)
+            matches(state, legs)
         };
-        if named.contains(&state.channel_id) || sound {
+        if sound || named.contains(&state.channel_id) {
             continue;
         }
         named.insert(state.channel_id);
@@ -90,12 +127,12 @@ pub fn check(committed: &Committed, states: &[State], findings: &mut Findings) -
         if legs.len() == 1 && !broken.insert(legs[0].operation) {
             continue;
         }
-        name(committed.id, leaf, state, &legs, findings);
+        name(batch, leaf, state, legs, findings);
     }
     named.into_iter().collect()
 }
 
-fn channels(operation: &OperationRow) -> impl Iterator<Item = ChannelId> + use<> {
+fn channels(operation: &Operation) -> impl Iterator<Item = ChannelId> + use<> {
     let sides = [operation.payer, operation.payee];
     sides.into_iter().flatten().filter_map(|side| side.channel)
 }
@@ -103,7 +140,7 @@ fn channels(operation: &OperationRow) -> impl Iterator<Item = ChannelId> + use<>
 type Legs = [Option<(u32, Placed)>; 2];
 
 /// Where an operation belongs by its row, or what is wrong with the row.
-fn place(operation: &OperationRow, states: &[State]) -> Result<Legs, String> {
+fn place(operation: &Operation, states: &[State]) -> Result<Legs, String> {
     let counterparty = |side: Option<Side>| {
         side.and_then(|side| side.channel)
             .map_or(Hash32::ZERO, Hash32::from)
@@ -148,12 +185,12 @@ fn place(operation: &OperationRow, states: &[State]) -> Result<Legs, String> {
     ])
 }
 
-fn opening(operation: &OperationRow, states: &[State]) -> Result<(), String> {
+fn opening(operation: &Operation, states: &[State]) -> Result<(), String> {
     let side = operation.payee.ok_or("kind=7 without a payee")?;
     located(side, states, "payee").map(drop)
 }
 
-fn ending(operation: &OperationRow, states: &[State]) -> Result<(), String> {
+fn ending(operation: &Operation, states: &[State]) -> Result<(), String> {
     let side = operation.payer.ok_or("kind=8 without a payer")?;
     let (leaf, balance) = located(side, states, "payer")?;
     let state = usize::try_from(leaf).ok().and_then(|at| states.get(at));
@@ -185,10 +222,9 @@ fn located(side: Side, states: &[State], name: &str) -> Result<(u32, Amount), St
     }
 }
 
-/// Whether these are the operations of the state, with the balances that they led to. Brings
-/// them into the order in which they were applied.
+/// Whether these operations, in the order of their ids, are those of the state, with the balances
+/// that they led to. Brings them into the order in which they were applied.
 fn matches(state: &State, legs: &mut [Placed]) -> bool {
-    legs.sort_by_key(|leg| leg.operation);
     let root = |legs: &[Placed]| transfers_root(legs.iter().map(Placed::hash).collect());
     let ended = |legs: &[Placed]| {
         legs.last()

@@ -1,10 +1,13 @@
 //! The comparisons.
 
+mod batch;
 pub mod batches;
 pub mod heads;
 pub mod hub;
 pub mod journal;
+pub mod ledger;
 pub mod legs;
+mod links;
 pub mod settlement;
 pub mod totals;
 

@@ -7,7 +7,7 @@ use crate::chain::{ChainNumbers, ChainView, HubNumbers};
 use crate::findings::{Findings, Row};
 use crate::report::{CheckId, Class};
 use crate::run::Error;
-use crate::store::journal::{self, Totals};
+use crate::store::journal::Totals;
 use crate::store::withdrawals::{self, Folded};
 use hub_client::{FundingMode, Terms};
 use hub_core::Amount;
@@ -29,11 +29,7 @@ fn sum(parts: &[i128]) -> i128 {
 pub type ByHub = HashMap<Uuid, Totals>;
 
 /// R5 of each hub: the credit line enters no total.
-pub async fn issue_identity(context: &mut Context, users: &SignedTotals) -> Result<ByHub, Error> {
-    let totals: ByHub = journal::totals(&mut context.tx)
-        .await?
-        .into_iter()
-        .collect();
+pub fn issue_identity(context: &mut Context, users: &SignedTotals, totals: &ByHub) {
     let mut hubs: Vec<_> = context
         .hubs
         .keys()
@@ -79,7 +75,6 @@ pub async fn issue_identity(context: &mut Context, users: &SignedTotals) -> Resu
         }
     }
     context.merge(findings);
-    Ok(totals)
 }
 
 /// R6: vaults against what they owe, the contract against its books, the supply against what

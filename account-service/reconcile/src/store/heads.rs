@@ -57,12 +57,23 @@ pub fn all(connection: &mut PgConnection) -> BoxStream<'_, sqlx::Result<PgRow>> 
     sqlx::query(ALL).fetch(connection)
 }
 
+/// How many accounts there are.
+pub async fn count_accounts(connection: &mut PgConnection) -> sqlx::Result<usize> {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM account.accounts")
+        .fetch_one(connection)
+        .await?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
 /// A channel from a row of [`all`].
 pub fn channel_of(row: &PgRow) -> sqlx::Result<Channel> {
     let account = row
         .try_get::<Option<Uuid>, _>("account")?
         .map(|id| -> sqlx::Result<Account> {
-            let params = row.try_get::<PgParams, _>("params");
+            let params = row.try_get::<PgParams, _>("params").or_else(|_| {
+                let json = row.try_get::<sqlx::types::Json<ChannelParams>, _>("params");
+                json.map(|params| PgParams(params.0))
+            });
             Ok(Account {
                 id,
                 hub_id: row.try_get("account_hub")?,

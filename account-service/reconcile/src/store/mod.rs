@@ -1,11 +1,14 @@
 //! The queries. Each streams what it reads, or has the database make the sums.
 
 pub mod batches;
+pub mod copy;
 pub mod deposits;
+pub mod feed;
 pub mod heads;
 pub mod hub;
 pub mod journal;
 pub mod logs;
+pub mod operations;
 pub mod snapshot;
 pub mod withdrawals;
 

@@ -2,10 +2,18 @@
 
 use hub_client::Terms;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row, Transaction};
 use std::collections::HashMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+/// What each connection of a run sets for itself. It waits for others of the run, and for whoever
+/// checks what it has read.
+const SETTINGS: [&str; 2] = [
+    // A few hash tables over all accounts: without it they go to disk in hundreds of pieces.
+    "SET LOCAL work_mem = '64MB'",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+];
 
 /// One snapshot that can't be written to.
 pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
@@ -13,11 +21,35 @@ pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         .execute(&mut *tx)
         .await?;
-    // A few hash tables over all accounts: without it they go to disk in hundreds of pieces.
-    sqlx::query("SET LOCAL work_mem = '64MB'")
-        .execute(&mut *tx)
-        .await?;
+    for setting in SETTINGS {
+        sqlx::query(setting).execute(&mut *tx).await?;
+    }
     Ok(tx)
+}
+
+/// A name by which other connections can read the same snapshot, while this one is open.
+pub async fn share(connection: &mut PgConnection) -> sqlx::Result<String> {
+    sqlx::query_scalar("SELECT pg_export_snapshot()")
+        .fetch_one(connection)
+        .await
+}
+
+/// A connection of its own that reads a shared snapshot. It ends when it is dropped, in the middle
+/// of a long answer too.
+pub async fn join(pool: &PgPool, snapshot: &str) -> sqlx::Result<PgConnection> {
+    let mut connection = pool.acquire().await?.detach();
+    // The name is the server's own, and this statement takes no parameters.
+    let set = format!("SET TRANSACTION SNAPSHOT '{}'", snapshot.replace('\'', ""));
+    sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        .execute(&mut connection)
+        .await?;
+    sqlx::query(AssertSqlSafe(set))
+        .execute(&mut connection)
+        .await?;
+    for setting in SETTINGS {
+        sqlx::query(setting).execute(&mut connection).await?;
+    }
+    Ok(connection)
 }
 
 /// How far the snapshot is.

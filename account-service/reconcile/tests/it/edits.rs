@@ -260,6 +260,7 @@ async fn an_edited_operation_is_one_break() {
         "payer = payee, payee = payer",
         "payee_leaf = 4000",
         "payer_balance = NULL",
+        "payer_balance = -1",
         "payee = '00000000-0000-0000-0000-00000000dead'",
     ] {
         let (world, _) = World::new().await;
