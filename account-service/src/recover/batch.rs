@@ -62,7 +62,9 @@ pub async fn apply(
     let heads: HashMap<_, _> = heads.into_iter().map(|h| (h.state.channel_id, h)).collect();
     let now = runtime::clock::now();
     let opened = open(connection, books, batch, &states, now).await?;
-    let accounts = recover::accounts(connection, &channels).await?;
+    let mut accounts = recover::accounts(connection, &channels).await?;
+    // Their heads come below.
+    accounts.extend(opened.iter().map(|(channel, new)| (*channel, new.account)));
     let mut brought = Brought {
         batches: 1,
         states: states.len(),
@@ -74,7 +76,11 @@ pub async fn apply(
         let (account, owner) = *accounts
             .get(&channel)
             .with_context(|| format!("channel {channel} is of no account"))?;
-        let (base, from_hash) = base_of(heads.get(&channel), opened.get(&channel), channel)?;
+        let (base, from_hash) = base_of(
+            heads.get(&channel),
+            opened.get(&channel).map(|new| &new.params),
+            channel,
+        )?;
         let orders: Vec<_> = batch
             .orders
             .iter()
@@ -173,6 +179,13 @@ fn base_of(
     }
 }
 
+/// An account that was made here, whose channel has no head yet.
+struct Opened {
+    params: ChannelParams,
+    /// Its id and owner.
+    account: (Uuid, Uuid),
+}
+
 /// Makes the accounts of channels that nobody here knows. Whose they were called, and by what
 /// name, the hub was never told.
 async fn open(
@@ -181,20 +194,20 @@ async fn open(
     batch: &ImportBatch,
     states: &[State],
     now: OffsetDateTime,
-) -> anyhow::Result<HashMap<ChannelId, ChannelParams>> {
+) -> anyhow::Result<HashMap<ChannelId, Opened>> {
     let terms = books.terms;
-    let opened: HashMap<_, _> = batch
+    let params: HashMap<_, _> = batch
         .opened
         .iter()
         .map(|params| (params.channel_id(&terms.domain), *params))
         .collect();
-    let channels: Vec<_> = opened.keys().copied().collect();
+    let channels: Vec<_> = params.keys().copied().collect();
     let known = recover::accounts(connection, &channels).await?;
     let new = |channel: &ChannelId| {
         !known.contains_key(channel) && states.iter().any(|s| s.channel_id == *channel)
     };
-    let opened: HashMap<_, _> = opened.into_iter().filter(|(c, _)| new(c)).collect();
-    for (channel, params) in &opened {
+    let mut opened = HashMap::new();
+    for (channel, params) in params.into_iter().filter(|(channel, _)| new(channel)) {
         let owner = books.owner.context(
             "accounts were opened after the backup: say by --owner whose they are to be",
         )?;
@@ -204,8 +217,8 @@ async fn open(
             owner,
             hub_id: terms.hub_id,
             asset: books.asset.to_owned(),
-            channel: *channel,
-            params: *params,
+            channel,
+            params,
             chain_address: address,
         };
         let about = NewAccount {
@@ -218,6 +231,8 @@ async fn open(
         };
         let rows = directory::insert(connection, &[(&account, &about)], now).await?;
         ensure!(rows == 1, "channel {channel} was opened meanwhile");
+        let account = (account.id, owner);
+        opened.insert(channel, Opened { params, account });
     }
     Ok(opened)
 }
