@@ -2,7 +2,7 @@
 
 use crate::{Address, Amount, Hash32, keccak256};
 use serde::{Deserialize, Serialize};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// The domain every message of the system is signed in: one contract on one chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +22,18 @@ pub const DOMAIN_VERSION: &str = "1";
 impl Domain {
     /// `hashStruct` of the domain.
     pub fn separator(&self) -> Hash32 {
+        // A process works in one domain, and every channel id asks for it: made anew each time it
+        // would be half of what an id costs.
+        static FIRST: OnceLock<(Domain, Hash32)> = OnceLock::new();
+        let (domain, separator) = FIRST.get_or_init(|| (*self, self.hash_struct()));
+        if domain == self {
+            *separator
+        } else {
+            self.hash_struct()
+        }
+    }
+
+    fn hash_struct(&self) -> Hash32 {
         static TYPE_HASH: LazyLock<Hash32> = LazyLock::new(|| {
             keccak256(
                 b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)",
@@ -120,3 +132,26 @@ macro_rules! typed {
     };
 }
 pub(crate) use typed;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_separator_is_that_of_its_domain_whichever_was_asked_for_first() {
+        let domain = |chain_id: u64, contract: u8| Domain {
+            chain_id,
+            verifying_contract: Address([contract; 20]),
+        };
+        let all = [domain(1, 1), domain(2, 1), domain(1, 2)];
+        for _ in 0..2 {
+            for one in all {
+                assert_eq!(one.separator(), one.hash_struct());
+            }
+        }
+        let mut separators = all.map(|one| one.separator().0).to_vec();
+        separators.sort_unstable();
+        separators.dedup();
+        assert_eq!(separators.len(), all.len());
+    }
+}
