@@ -49,14 +49,14 @@ pub async fn run(pool: &PgPool, action: &FenceAction) -> anyhow::Result<()> {
                 "compare both databases with the newest anchor first, then add --confirm"
             );
             let lifted = hubs_write::lift_fence(pool, hub).await?;
-            println!(
-                "{}",
-                if lifted {
-                    "lifted"
-                } else {
-                    "there is no fence"
-                }
+            // Whoever lifts too early would else believe that the fence to come was lifted.
+            anyhow::ensure!(
+                lifted,
+                "there is no fence, so nothing was lifted; after a restore a replica raises it when \
+                 it compares the databases: wait until `account-service fence status` shows it, \
+                 then lift it"
             );
+            println!("lifted");
         }
     }
     Ok(())

@@ -27,6 +27,10 @@ const ASSEMBLED: &[(&str, &str)] = &[
         "hub/src/store/heads.rs",
         "one constant SELECT with constant ends",
     ),
+    (
+        "account-service/reconcile/src/store/snapshot.rs",
+        "the name of a snapshot can't be bound",
+    ),
 ];
 
 /// What a statement begins with.

@@ -219,9 +219,9 @@ async fn an_account_database_that_was_set_back_takes_back_what_both_sides_signed
     let recover = ["recover", &operator.hub, &owner];
     operator.told(&recover, "1 accounts").await;
     operator.told(&recover, "0 batches are back").await;
-    operator
-        .told(&["fence", "lift", hub, "--confirm"], "lifted")
-        .await;
+    let lift = ["fence", "lift", hub, "--confirm"];
+    operator.told(&lift, "lifted").await;
+    operator.refused(&lift, "there is no fence").await;
     // It compares itself with the hub before it is ready, and finds nothing missing.
     system.restart().await.unwrap();
 

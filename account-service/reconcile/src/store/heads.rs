@@ -70,10 +70,7 @@ pub fn channel_of(row: &PgRow) -> sqlx::Result<Channel> {
     let account = row
         .try_get::<Option<Uuid>, _>("account")?
         .map(|id| -> sqlx::Result<Account> {
-            let params = row.try_get::<PgParams, _>("params").or_else(|_| {
-                let json = row.try_get::<sqlx::types::Json<ChannelParams>, _>("params");
-                json.map(|params| PgParams(params.0))
-            });
+            let params = row.try_get::<PgParams, _>("params");
             Ok(Account {
                 id,
                 hub_id: row.try_get("account_hub")?,
