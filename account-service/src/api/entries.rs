@@ -114,18 +114,13 @@ pub async fn list(call: Call) -> Answer {
         kind: query.optional_word("type", KINDS),
         from: query.optional_time("from"),
         to: query.optional_time("to"),
-        before: page.after.as_deref().and_then(position),
+        before: page.after.as_deref().and_then(|text| text.parse().ok()),
         limit: page.rows(),
     };
     query.finish()?;
     let owner = caller.only_owner();
     find(&call, Lookup { id: account, owner }).await?;
     let lines = operations_read::lines(&call.app.pool, &filter).await?;
-    let after = |line: &Line| format!("{}:{}", line.version, line.operation);
+    let after = |line: &Line| line.operation.to_string();
     Ok(page.answer(lines, after, |line| EntryView::of(account, line)))
-}
-
-fn position(text: &str) -> Option<(Version, Uuid)> {
-    let (version, operation) = text.split_once(':')?;
-    Some((version.parse().ok()?, operation.parse().ok()?))
 }

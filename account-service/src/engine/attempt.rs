@@ -126,11 +126,15 @@ pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
         )
         .await
         {
-            Ok((prepared, committed)) => {
+            Ok(Done {
+                prepared,
+                signed,
+                newest,
+            }) => {
                 lane.metrics
                     .batch_seconds
                     .observe(started.elapsed().as_secs_f64());
-                let heads = new_heads(&prepared, committed.as_ref());
+                let heads = new_heads(&prepared, signed.as_ref(), &newest);
                 publish(&lane, &heads);
                 answer::answer(&lane, batch.groups, prepared);
                 return Finished {
@@ -163,13 +167,21 @@ pub(crate) async fn run(lane: Arc<Lane>, batch: Batch) -> Finished {
     }
 }
 
+/// A batch that was written.
+struct Done {
+    prepared: Prepared,
+    signed: Option<SignedBatch>,
+    /// The newest operation of each account that has one in it.
+    newest: ByChannel<Uuid>,
+}
+
 async fn attempt(
     lane: &Arc<Lane>,
     groups: &[Group],
     channels: &[ChannelId],
     known: &mut Known,
     verdicts: &mut Verdicts,
-) -> Result<(Prepared, Option<SignedBatch>), Failure> {
+) -> Result<Done, Failure> {
     learn(lane, groups, channels, known).await?;
     verdicts.headroom = lane.headroom();
     verdicts.per_order = lane.caps().map(|caps| caps.per_order);
@@ -186,7 +198,11 @@ async fn attempt(
     let prepared = Prepared::new(Uuid::now_v7(), plan, known);
     let write = Write::of(groups, &prepared);
     if write.is_empty() {
-        return Ok((prepared, None));
+        return Ok(Done {
+            prepared,
+            signed: None,
+            newest: write.into_newest(),
+        });
     }
     let signed = if prepared.plan.operations.is_empty() {
         let mut tx = lane.pool.begin().await?;
@@ -201,7 +217,11 @@ async fn attempt(
         Some(co_sign(lane, &prepared, &write, known, verdicts).await?)
     };
     write.nudge(lane);
-    Ok((prepared, signed))
+    Ok(Done {
+        prepared,
+        signed,
+        newest: write.into_newest(),
+    })
 }
 
 fn sealed(
@@ -686,12 +706,18 @@ fn rule(
     }
 }
 
-fn new_heads(prepared: &Prepared, signed: Option<&SignedBatch>) -> Vec<Head> {
+fn new_heads(
+    prepared: &Prepared,
+    signed: Option<&SignedBatch>,
+    newest: &ByChannel<Uuid>,
+) -> Vec<Head> {
+    let newest = |channel: &ChannelId| newest.get(channel).copied();
     let after = |head: &Head| match (prepared.state(&head.state.channel_id), signed) {
         (Some((_, state, hash)), Some(signed)) => Some(Head {
             state: *state,
             state_hash: *hash,
             batch: prepared.id,
+            newest: newest(&head.state.channel_id).or(head.newest),
             batch_id: signed.batch_id,
             ..*head
         }),
@@ -710,6 +736,7 @@ fn new_heads(prepared: &Prepared, signed: Option<&SignedBatch>) -> Vec<Head> {
                     state: next.state,
                     state_hash: *hash,
                     batch: prepared.id,
+                    newest: newest(&next.state.channel_id),
                     batch_id: signed.batch_id,
                     status: store::heads::ChannelStatus::Open,
                     facts: hub_core::Facts::default(),

@@ -54,6 +54,7 @@ fn head(n: u8, user: u128) -> Head {
         state,
         state_hash: state.hash_struct(),
         batch: Uuid::nil(),
+        newest: None,
         batch_id: 1,
         status: ChannelStatus::Open,
         facts: Facts::default(),

@@ -1,5 +1,6 @@
 //! What a decided batch writes, in one transaction.
 
+use super::ByChannel;
 use super::attempt::Prepared;
 use super::closing;
 use super::decide::{Decision, sides};
@@ -14,7 +15,7 @@ use crate::store::settlement::{self, NewWithdrawal};
 use crate::store::{self, RowCount};
 use chain_messages::{Command, topology};
 use hub_core::fold::LegOutcome;
-use hub_core::{Action, Amount};
+use hub_core::{Action, Amount, ChannelId};
 use sqlx::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -61,6 +62,8 @@ pub(crate) struct Write {
     refunds: Vec<Uuid>,
     reopened: Vec<Reopening>,
     funding: Option<(Amount, String)>,
+    /// The newest operation of each account that has one in this batch.
+    newest: ByChannel<Uuid>,
 }
 
 impl Write {
@@ -75,6 +78,7 @@ impl Write {
                     from: *head,
                     to: next.state,
                     to_hash: *hash,
+                    newest: head.newest,
                 });
             }
         }
@@ -91,11 +95,37 @@ impl Write {
                 }
             }
         }
+        write.end_threads();
         // In the order of the index that they go into.
         write
             .new_heads
             .sort_unstable_by_key(|head| head.state.channel_id);
         write
+    }
+
+    /// Threads a posted operation: it comes before what was the newest one of the account.
+    fn thread(&mut self, channel: ChannelId, job: &Job, prepared: &Prepared) -> Option<Uuid> {
+        let before = self.newest.insert(channel, job.operation_id());
+        before.or_else(|| prepared.heads.get(&channel)?.newest)
+    }
+
+    /// Heads name the newest operation of all that were posted.
+    fn end_threads(&mut self) {
+        for step in &mut self.advances {
+            let newest = self.newest.get(&step.to.channel_id);
+            step.newest = newest.copied().or(step.newest);
+        }
+        for head in &mut self.new_heads {
+            head.newest = self.newest.get(&head.state.channel_id).copied();
+        }
+        for step in &mut self.reopened {
+            step.newest = self.newest.get(&step.to.channel_id).copied();
+        }
+    }
+
+    /// The newest operation of each account that has one in this batch.
+    pub fn into_newest(self) -> ByChannel<Uuid> {
+        self.newest
     }
 
     /// Whether there is nothing to write.
@@ -121,21 +151,22 @@ impl Write {
     }
 
     fn posted(&mut self, job: &Job, outcomes: &[LegOutcome], prepared: &Prepared) {
-        let leg = |outcome: Option<LegOutcome>| {
+        let mut leg = |outcome: Option<LegOutcome>| {
             let outcome = outcome?;
             let (leaf, state, _) = prepared.state(&outcome.channel)?;
             Some(RowLeg {
                 version: state.version,
                 balance: outcome.user_balance_after,
                 leaf,
+                previous: self.thread(outcome.channel, job, prepared),
             })
         };
         let (debit, credit) = sides(outcomes);
-        let (debit, mut credit) = (leg(debit), leg(credit));
+        let (mut debit, mut credit) = (leg(debit), leg(credit));
         if let (Order::Open(new), Some(account)) = (&job.request.order, &job.payee) {
-            credit = self.open(account, new, prepared);
+            credit = self.open(job, account, new, prepared);
         }
-        let mut debit = debit;
+
         if let (Order::Reopen(ended), Some(account)) = (&job.request.order, &job.payer) {
             debit = self.reopen(job, ended, account, prepared);
         }
@@ -187,16 +218,19 @@ impl Write {
             from: *prepared.heads.get(&account.channel)?,
             to: *state,
             to_hash: *hash,
+            newest: None,
         });
         Some(RowLeg {
             version: state.version,
             balance: Amount::ZERO,
             leaf,
+            previous: self.thread(account.channel, job, prepared),
         })
     }
 
     fn open(
         &mut self,
+        job: &Job,
         account: &Arc<Account>,
         new: &super::types::NewAccount,
         prepared: &Prepared,
@@ -207,11 +241,13 @@ impl Write {
             account: account.id,
             state: *state,
             state_hash: *hash,
+            newest: None,
         });
         Some(RowLeg {
             version: state.version,
             balance: Amount::ZERO,
             leaf,
+            previous: self.thread(account.channel, job, prepared),
         })
     }
 }

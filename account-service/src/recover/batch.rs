@@ -103,8 +103,9 @@ pub async fn apply(
             state,
             now,
         };
+        let mut newest = heads.get(&channel).and_then(|head| head.newest);
         for placed in &lines {
-            place.post(connection, placed).await?;
+            newest = Some(place.post(connection, placed, newest).await?);
         }
         brought.lines += lines.len();
         let head = NextHead {
@@ -114,6 +115,7 @@ pub async fn apply(
             state,
             hash: *hash,
             batch: batch.request_id,
+            newest,
         };
         let put = recover::put_head(connection, head).await?;
         ensure!(
@@ -253,24 +255,32 @@ fn uuid(order: OperationId) -> Uuid {
 }
 
 impl Posting<'_> {
-    async fn post(&self, connection: &mut PgConnection, placed: &Placed) -> anyhow::Result<()> {
+    /// Writes a line behind the `previous` one of the account, and says which operation it is.
+    async fn post(
+        &self,
+        connection: &mut PgConnection,
+        placed: &Placed,
+        previous: Option<Uuid>,
+    ) -> anyhow::Result<Uuid> {
         let amount = placed.amount;
         let place = format!("{}/{}", self.batch, self.leaf);
         match placed.line {
             Line::Opened => {
                 let key = format!("recovered-opening:{place}");
-                self.row(connection, Kind::Open, None, key, placed).await
+                let new = (Uuid::now_v7(), previous);
+                self.row(connection, Kind::Open, new, key, placed).await
             }
             Line::Gained | Line::Lost => {
                 let key = format!("recovered:{place}");
                 let lost = matches!(placed.line, Line::Lost);
                 let kind = if lost { Kind::Lost } else { Kind::Gained };
-                self.row(connection, kind, None, key, placed).await
+                let new = (Uuid::now_v7(), previous);
+                self.row(connection, kind, new, key, placed).await
             }
             Line::Withdraw(order, to) => {
                 let order = uuid(order);
                 let key = format!("recovered-order:{order}");
-                self.row(connection, Kind::Withdraw, Some(order), key, placed)
+                self.row(connection, Kind::Withdraw, (order, previous), key, placed)
                     .await?;
                 let new = NewWithdrawal {
                     id: order,
@@ -284,20 +294,20 @@ impl Posting<'_> {
                 let (hub_id, now) = (self.hub_id, self.now);
                 let rows = settlement::insert_withdrawals(connection, hub_id, now, &[new]).await?;
                 ensure!(rows == 1, "order {order} is here already");
-                Ok(())
+                Ok(order)
             }
             Line::Refund(order) => {
                 let order = uuid(order);
                 let key = Request::refund_key(order);
-                self.row(connection, Kind::Refund, None, key, placed)
-                    .await?;
+                let new = (Uuid::now_v7(), previous);
+                self.row(connection, Kind::Refund, new, key, placed).await?;
                 recover::give_up(connection, order).await?;
                 let ended = settlement::refund(connection, order, self.now).await?;
                 ensure!(
                     ended == 1,
                     "order {order}, which was given back, is not open here"
                 );
-                Ok(())
+                Ok(new.0)
             }
             Line::Deposit(log) => {
                 settlement::note_deposit(connection, Uuid::now_v7(), &log, self.now).await?;
@@ -305,11 +315,12 @@ impl Posting<'_> {
                 let id = id.context("a deposit of no account")?;
                 let key = format!("deposit:{id}");
                 let operation = Uuid::now_v7();
-                self.row(connection, Kind::Deposit, Some(operation), key, placed)
+                let new = (operation, previous);
+                self.row(connection, Kind::Deposit, new, key, placed)
                     .await?;
                 let rows = settlement::credit_deposit(connection, id, operation, self.now);
                 ensure!(rows.await? == 1, "deposit {id} was credited before");
-                Ok(())
+                Ok(operation)
             }
         }
     }
@@ -318,21 +329,22 @@ impl Posting<'_> {
         &self,
         connection: &mut PgConnection,
         kind: Kind,
-        id: Option<Uuid>,
+        (id, previous): (Uuid, Option<Uuid>),
         key: String,
         placed: &Placed,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Uuid> {
         let debit = matches!(placed.line, Line::Withdraw(..) | Line::Lost);
         let leg = RowLeg {
             version: self.state.version,
             balance: placed.balance,
             leaf: self.leaf,
+            previous,
         };
         // Refunds and deposits are the system's own, as the engine posts them.
         let system = matches!(kind, Kind::Refund | Kind::Deposit);
         let owner = if system { Uuid::nil() } else { self.owner };
         let row = NewRow {
-            id: id.unwrap_or_else(Uuid::now_v7),
+            id,
             kind,
             outcome: 1,
             key: KeyId::new(owner, Route::System, &key),
@@ -357,6 +369,6 @@ impl Posting<'_> {
             std::slice::from_ref(&row),
         );
         ensure!(keys == 1 && rows.await? == 1, "a line was not written");
-        Ok(())
+        Ok(id)
     }
 }

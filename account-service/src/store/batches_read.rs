@@ -100,22 +100,60 @@ pub struct StoredState {
     pub created_at: OffsetDateTime,
 }
 
+/// Walks the thread of an account's operations, a look-up by key for each, as long as `$more` holds
+/// for the newer one: from the oldest mark that `$mark` is true of, or from the newest operation.
+/// One operation in 64 is a mark; `o` has it, `version` is the account's there.
+macro_rules! thread {
+    ($mark:literal, $more:literal, $tail:literal) => {
+        concat!(
+            "WITH RECURSIVE mark AS (
+                (SELECT o.id, o.payer_version AS version
+                 FROM account.operations o, LATERAL (SELECT o.payer_version AS version) v
+                 WHERE o.payer = $1 AND o.outcome = 1 AND get_byte(uuid_send(o.id), 15) < 4 AND ", $mark, "
+                 ORDER BY o.payer_version, o.id LIMIT 1)
+                UNION ALL
+                (SELECT o.id, o.payee_version
+                 FROM account.operations o, LATERAL (SELECT o.payee_version AS version) v
+                 WHERE o.payee = $1 AND o.outcome = 1 AND get_byte(uuid_send(o.id), 15) < 4 AND ", $mark, "
+                 ORDER BY o.payee_version, o.id LIMIT 1)
+                ORDER BY version LIMIT 1
+            ), thread AS (
+                SELECT coalesce((SELECT id FROM mark), h.newest) AS next, NULL::bigint AS version,
+                       NULL::uuid AS batch, NULL::int AS leaf
+                FROM account.accounts a JOIN account.heads h ON h.channel_id = a.channel_id
+                WHERE a.id = $1
+                UNION ALL
+                SELECT CASE WHEN o.payer = $1 THEN o.payer_previous ELSE o.payee_previous END,
+                       CASE WHEN o.payer = $1 THEN o.payer_version ELSE o.payee_version END, o.batch,
+                       CASE WHEN o.payer = $1 THEN o.payer_leaf ELSE o.payee_leaf END
+                FROM thread t CROSS JOIN LATERAL (
+                    SELECT * FROM account.operations n WHERE n.id = t.next LIMIT 1) o
+                WHERE t.batch IS NULL OR ", $more, "
+            ) ", $tail
+        )
+    };
+}
+
 /// States of an account's channel from a version on, oldest first. Each state came from at
 /// least one operation, which knows its place; where the operations are dropped, the place of the
 /// newest one is carried over.
-const STATES: &str = "
-    WITH places AS (
-        (SELECT DISTINCT payer_version AS version, batch, payer_leaf AS leaf FROM account.operations
-         WHERE payer = $1 AND payer_version >= $2 AND outcome = 1 ORDER BY payer_version, batch LIMIT $3)
-        UNION
-        (SELECT DISTINCT payee_version, batch, payee_leaf FROM account.operations
-         WHERE payee = $1 AND payee_version >= $2 AND outcome = 1 ORDER BY payee_version, batch LIMIT $3)
+const STATES: &str = thread!(
+    "v.version >= $3",
+    "t.version >= $2",
+    ", places AS (
+        SELECT DISTINCT version, batch, leaf FROM thread WHERE version >= $2
         UNION
         SELECT version, batch, leaf FROM account.carried WHERE account = $1 AND version >= $2
     )
-    SELECT p.batch, p.leaf, b.created_at
-    FROM places p JOIN account.batches b ON b.id = p.batch
-    ORDER BY p.version, b.batch_id LIMIT $3 + 1";
+    SELECT p.batch, p.leaf, p.created_at, m.more
+    FROM (SELECT EXISTS (SELECT 1 FROM mark) AS more) m
+    LEFT JOIN (
+        SELECT p.batch, p.leaf, p.version, b.batch_id, b.created_at
+        FROM places p
+        CROSS JOIN LATERAL (SELECT batch_id, created_at FROM account.batches WHERE id = p.batch LIMIT 1) b
+    ) p ON true
+    ORDER BY p.version, p.batch_id LIMIT $4 + 1"
+);
 
 /// Co-signed states of an account's channel from a version on, oldest first.
 pub async fn states(
@@ -124,17 +162,49 @@ pub async fn states(
     from: Version,
     limit: i64,
 ) -> sqlx::Result<Vec<StoredState>> {
-    let rows = sqlx::query(STATES)
-        .bind(account)
-        .bind(i64::try_from(from).unwrap_or(i64::MAX))
-        .bind(limit)
-        .fetch_all(pool)
-        .await?;
-    let mut found = stored(pool, &rows).await?;
-    // The state where the journal begins may be gone, or be one too many.
-    found.truncate(usize::try_from(limit).unwrap_or_default());
-    Ok(found)
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    // The walk goes back from a mark so far above. Versions have gaps, so that may be too near.
+    let mut span = limit;
+    loop {
+        let mut rows = sqlx::query(STATES)
+            .bind(account)
+            .bind(from)
+            .bind(from.saturating_add(span))
+            .bind(limit)
+            .fetch_all(pool)
+            .await?;
+        let begun_at_mark = rows
+            .first()
+            .map_or(Ok(false), |row| row.try_get::<bool, _>("more"))?;
+        // One without a place says only whether there are more.
+        rows.retain(|row| row.try_get::<Uuid, _>("batch").is_ok());
+        if begun_at_mark && i64::try_from(rows.len()).is_ok_and(|rows| rows < limit) {
+            span = span.saturating_mul(16);
+            continue;
+        }
+        let mut found = stored(pool, &rows).await?;
+        // The state where the journal begins may be gone, or be one too many.
+        found.truncate(usize::try_from(limit).unwrap_or_default());
+        return Ok(found);
+    }
 }
+
+/// The newest state whose batch is not younger than a time, from the oldest mark that is. Versions
+/// grow with time and over epochs. Before the oldest operation kept it is the state that was carried
+/// over; older ones are gone.
+const STATE_AT: &str = thread!(
+    "(SELECT b.created_at FROM account.batches b WHERE b.id = o.batch) > $2",
+    "(SELECT b.created_at FROM account.batches b WHERE b.id = t.batch) > $2",
+    ", places AS (
+        SELECT version, batch, leaf FROM thread WHERE batch IS NOT NULL
+        UNION ALL
+        SELECT version, batch, leaf FROM account.carried WHERE account = $1
+    )
+    SELECT p.batch, p.leaf, b.created_at
+    FROM places p CROSS JOIN LATERAL (SELECT created_at FROM account.batches WHERE id = p.batch LIMIT 1) b
+    WHERE b.created_at <= $2
+    ORDER BY p.version DESC LIMIT 2"
+);
 
 /// The newest co-signed state of an account at a time.
 pub async fn state_at(
@@ -142,33 +212,11 @@ pub async fn state_at(
     account: Uuid,
     at: OffsetDateTime,
 ) -> sqlx::Result<Option<StoredState>> {
-    // Versions grow with time and over epochs, so the newest state of the newest batch before `at`
-    // on either side of the account's operations is the one. Before the oldest operation kept it
-    // is the one that was carried over; older ones are gone.
-    let rows = sqlx::query(
-        "WITH places AS (
-            (SELECT o.payer_version AS version, o.batch, o.payer_leaf AS leaf
-             FROM account.operations o JOIN account.batches b ON b.id = o.batch
-             WHERE o.payer = $1 AND o.outcome = 1 AND b.created_at <= $2
-             ORDER BY o.payer_version DESC LIMIT 1)
-            UNION ALL
-            (SELECT o.payee_version, o.batch, o.payee_leaf
-             FROM account.operations o JOIN account.batches b ON b.id = o.batch
-             WHERE o.payee = $1 AND o.outcome = 1 AND b.created_at <= $2
-             ORDER BY o.payee_version DESC LIMIT 1)
-            UNION ALL
-            (SELECT c.version, c.batch, c.leaf
-             FROM account.carried c JOIN account.batches b ON b.id = c.batch
-             WHERE c.account = $1 AND b.created_at <= $2)
-         )
-         SELECT p.batch, p.leaf, b.created_at
-         FROM places p JOIN account.batches b ON b.id = p.batch
-         ORDER BY p.version DESC",
-    )
-    .bind(account)
-    .bind(at)
-    .fetch_all(pool)
-    .await?;
+    let rows = sqlx::query(STATE_AT)
+        .bind(account)
+        .bind(at)
+        .fetch_all(pool)
+        .await?;
     Ok(stored(pool, &rows).await?.into_iter().next())
 }
 

@@ -252,6 +252,8 @@ pub struct Reopening {
     pub to: State,
     /// Its hash.
     pub to_hash: Hash32,
+    /// The newest operation of the account from now on.
+    pub newest: Option<Uuid>,
 }
 
 /// Begins an epoch: the head, if it still is what the batch was computed from, and the close.
@@ -270,6 +272,7 @@ pub async fn reopen(
          SET epoch = $8, version = $9, ack_version = $10, hub_balance = $11, user_balance = $12,
             hub_locked = 0, user_locked = 0, withdrawn = 0, deposited = 0, credited = 0,
             locks_hash = $13, transfers_root = $14, state_hash = $15, batch = $16,
+            newest = $17,
             status = CASE a.status WHEN 2 THEN 2 WHEN 1 THEN 1 ELSE 3 END
          FROM account.accounts a
          WHERE h.channel_id = $1 AND a.id = h.account_id AND h.status = $2 AND h.epoch = $3
@@ -291,6 +294,7 @@ pub async fn reopen(
     .bind(PgHash(to.transfers_root))
     .bind(PgHash(step.to_hash))
     .bind(batch)
+    .bind(step.newest)
     .execute(&mut *connection)
     .await?;
     let closings = sqlx::query(

@@ -41,6 +41,8 @@ pub struct Head {
     pub state_hash: Hash32,
     /// The batch that carries the signatures.
     pub batch: Uuid,
+    /// The newest operation of the account, where the thread of them begins.
+    pub newest: Option<Uuid>,
     /// The hub's number of that batch.
     pub batch_id: u64,
     /// Whether the channel takes part.
@@ -59,7 +61,7 @@ impl Head {
 const LOAD: &str = "
     SELECT h.channel_id, h.status, h.epoch, h.version, h.ack_version, h.hub_balance, h.user_balance,
            h.hub_locked, h.user_locked, h.withdrawn, h.deposited, h.credited, h.locks_hash,
-           h.transfers_root, h.state_hash, h.batch, b.batch_id,
+           h.transfers_root, h.state_hash, h.batch, h.newest, b.batch_id,
            f.executed, f.final_deposits, w.floor
     FROM account.heads h
     LEFT JOIN account.batches b ON b.id = h.batch
@@ -107,6 +109,7 @@ fn head_of(row: &PgRow) -> sqlx::Result<Head> {
         state,
         state_hash: row.try_get::<PgHash, _>("state_hash")?.0,
         batch: row.try_get("batch")?,
+        newest: row.try_get("newest")?,
         batch_id: unsigned(row.try_get::<Option<i64>, _>("batch_id")?.unwrap_or(0)),
         status: ChannelStatus::from_stored(row.try_get("status")?),
         facts: Facts {
@@ -133,6 +136,8 @@ pub struct Advance {
     pub to: State,
     /// Its hash.
     pub to_hash: Hash32,
+    /// The newest operation of the account from now on.
+    pub newest: Option<Uuid>,
 }
 
 /// One pass: a look-up by key and the update, for each row in the order of the arrays, which come
@@ -144,17 +149,17 @@ const ADVANCE: &str = "
         hub_balance = w.new_hub_balance, user_balance = w.new_user_balance,
         hub_locked = w.new_hub_locked, user_locked = w.new_user_locked,
         withdrawn = w.new_withdrawn, deposited = w.new_deposited, credited = w.new_credited,
-        locks_hash = w.new_locks_hash, transfers_root = w.new_transfers_root, batch = $24
+        locks_hash = w.new_locks_hash, transfers_root = w.new_transfers_root, newest = w.new_newest, batch = $25
     FROM unnest($1::bytea[], $2::int[], $3::bigint[], $4::bytea[], $5::numeric[], $6::numeric[],
             $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[],
             $12::bigint[], $13::bigint[], $14::bytea[], $15::numeric[], $16::numeric[],
             $17::numeric[], $18::numeric[], $19::numeric[], $20::numeric[], $21::numeric[],
-            $22::bytea[], $23::bytea[])
+            $22::bytea[], $23::bytea[], $24::uuid[])
         AS w(channel_id, epoch, version, state_hash, hub_balance, user_balance,
             hub_locked, user_locked, withdrawn, deposited, credited,
             new_version, new_ack, new_hash, new_hub_balance, new_user_balance,
             new_hub_locked, new_user_locked, new_withdrawn, new_deposited, new_credited,
-            new_locks_hash, new_transfers_root)
+            new_locks_hash, new_transfers_root, new_newest)
     WHERE h.channel_id = w.channel_id AND h.status = 1 AND h.epoch = w.epoch
       AND h.version = w.version AND h.state_hash = w.state_hash
       AND h.hub_balance = w.hub_balance AND h.user_balance = w.user_balance
@@ -169,7 +174,7 @@ pub async fn advance(
     advances: &[Advance],
     batch: Uuid,
 ) -> sqlx::Result<u64> {
-    columns!(advances, Advance { from: Head { state: from, state_hash, .. }, to, to_hash } => {
+    columns!(advances, Advance { from: Head { state: from, state_hash, .. }, to, to_hash, newest } => {
         channels: PgChannelId(to.channel_id),
         epochs: from.epoch.cast_signed(),
         versions: from.version.cast_signed(),
@@ -193,6 +198,7 @@ pub async fn advance(
         new_credited: PgAmount(to.credited),
         new_locks_hashes: PgHash(to.locks_hash),
         new_transfers_roots: PgHash(to.transfers_root),
+        new_newest: *newest,
     });
     let done = sqlx::query(ADVANCE)
         .bind(channels)
@@ -218,6 +224,7 @@ pub async fn advance(
         .bind(new_credited)
         .bind(new_locks_hashes)
         .bind(new_transfers_roots)
+        .bind(new_newest)
         .bind(batch)
         .execute(connection)
         .await?;
@@ -233,16 +240,18 @@ pub struct NewHead {
     pub state: State,
     /// Its hash.
     pub state_hash: Hash32,
+    /// The newest operation of the account.
+    pub newest: Option<Uuid>,
 }
 
 const INSERT: &str = "
     INSERT INTO account.heads (channel_id, account_id, hub_id, status, epoch, version, ack_version,
         hub_balance, user_balance, hub_locked, user_locked, withdrawn, deposited, credited,
-        locks_hash, transfers_root, state_hash, batch)
+        locks_hash, transfers_root, state_hash, batch, newest)
     SELECT n.channel_id, n.account_id, $1, 1, 0, n.version, 0, n.hub_balance, 0, 0, 0, 0, 0, 0,
-        $7, $7, n.state_hash, $2
-    FROM unnest($3::bytea[], $4::uuid[], $5::numeric[], $6::bytea[], $8::bigint[])
-        AS n(channel_id, account_id, hub_balance, state_hash, version)";
+        $7, $7, n.state_hash, $2, n.newest
+    FROM unnest($3::bytea[], $4::uuid[], $5::numeric[], $6::bytea[], $8::bigint[], $9::uuid[])
+        AS n(channel_id, account_id, hub_balance, state_hash, version, newest)";
 
 /// Inserts the heads of opened channels: everything is the hub's.
 pub async fn insert(
@@ -257,6 +266,7 @@ pub async fn insert(
         balances: PgAmount(head.state.hub_balance),
         hashes: PgHash(head.state_hash),
         versions: head.state.version.cast_signed(),
+        newest: head.newest,
     });
     let done = sqlx::query(INSERT)
         .bind(hub_id)
@@ -267,6 +277,7 @@ pub async fn insert(
         .bind(hashes)
         .bind(PgHash(Hash32::ZERO))
         .bind(versions)
+        .bind(newest)
         .execute(connection)
         .await?;
     Ok(done.rows_affected())

@@ -285,7 +285,7 @@ pub struct NewRow {
     pub payee: Option<Uuid>,
     /// How much.
     pub amount: Amount,
-    /// Version, balance after and leaf of the payer's state.
+    /// Where it stands in the payer's channel.
     pub debit: Option<RowLeg>,
     /// The same of the payee's.
     pub credit: Option<RowLeg>,
@@ -304,6 +304,8 @@ pub struct RowLeg {
     pub balance: Amount,
     /// Index of the state in its batch.
     pub leaf: u32,
+    /// The operation of the account before this one.
+    pub previous: Option<Uuid>,
 }
 
 /// Inserts rows of one hub and batch. Refusals and pending operations carry no batch.
@@ -331,23 +333,26 @@ pub async fn insert(
         payee_balances: row.credit.map(|leg| PgAmount(leg.balance)),
         payer_leaves: row.debit.map(|leg| leg.leaf.cast_signed()),
         payee_leaves: row.credit.map(|leg| leg.leaf.cast_signed()),
+        payer_previous: row.debit.and_then(|leg| leg.previous),
+        payee_previous: row.credit.and_then(|leg| leg.previous),
         references: row.client_ref.as_deref(),
         extras: row.extra.as_ref().map(Json),
     });
     let done = sqlx::query(
         "INSERT INTO account.operations (id, hub_id, kind, outcome, owner, route, idem_key, request_hash,
             payer, payee, amount, payer_version, payee_version, payer_balance, payee_balance,
-            payer_leaf, payee_leaf, batch, client_ref, extra, created_at)
+            payer_leaf, payee_leaf, payer_previous, payee_previous, batch, client_ref, extra, created_at)
          SELECT n.id, $1, n.kind, n.outcome, n.owner, n.route, n.idem_key, n.request_hash,
             n.payer, n.payee, n.amount, n.payer_version, n.payee_version, n.payer_balance,
-            n.payee_balance, n.payer_leaf, n.payee_leaf,
+            n.payee_balance, n.payer_leaf, n.payee_leaf, n.payer_previous, n.payee_previous,
             CASE WHEN n.outcome = 1 THEN $2 END, n.client_ref, n.extra, $3
          FROM unnest($4::uuid[], $5::smallint[], $6::smallint[], $7::uuid[], $8::smallint[], $9::text[],
             $10::bytea[], $11::uuid[], $12::uuid[], $13::numeric[], $14::bigint[], $15::bigint[],
-            $16::numeric[], $17::numeric[], $18::int[], $19::int[], $20::text[], $21::jsonb[])
+            $16::numeric[], $17::numeric[], $18::int[], $19::int[], $20::uuid[], $21::uuid[],
+            $22::text[], $23::jsonb[])
             AS n(id, kind, outcome, owner, route, idem_key, request_hash, payer, payee, amount,
                 payer_version, payee_version, payer_balance, payee_balance, payer_leaf, payee_leaf,
-                client_ref, extra)",
+                payer_previous, payee_previous, client_ref, extra)",
     )
     .bind(hub_id)
     .bind(batch)
@@ -368,6 +373,8 @@ pub async fn insert(
     .bind(payee_balances)
     .bind(payer_leaves)
     .bind(payee_leaves)
+    .bind(payer_previous)
+    .bind(payee_previous)
     .bind(references)
     .bind(extras)
     .execute(connection)
@@ -388,7 +395,7 @@ pub async fn complete_pending(
     let done = sqlx::query(
         "UPDATE account.operations
          SET outcome = 1, batch = $2, payee_version = $3, payee_balance = $4, payee_leaf = $5,
-            extra = coalesce(extra, '{}') || jsonb_build_object($6::text, true)
+            payee_previous = $6, extra = coalesce(extra, '{}') || jsonb_build_object($7::text, true)
          WHERE id = $1 AND outcome = 3",
     )
     .bind(id)
@@ -396,6 +403,7 @@ pub async fn complete_pending(
     .bind(leg.version.cast_signed())
     .bind(PgAmount(leg.balance))
     .bind(leg.leaf.cast_signed())
+    .bind(leg.previous)
     .bind(WAITED)
     .execute(connection)
     .await?;

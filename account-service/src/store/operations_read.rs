@@ -95,36 +95,42 @@ pub struct LineFilter {
     pub from: Option<OffsetDateTime>,
     /// Accepted before.
     pub to: Option<OffsetDateTime>,
-    /// Before this version and operation.
-    pub before: Option<(Version, Uuid)>,
+    /// Before this operation.
+    pub before: Option<Uuid>,
     /// At most so many.
     pub limit: i64,
 }
 
+/// Walks the thread, a look-up by key for each operation: from the account's newest one or from the
+/// one before the cursor's, until there are enough or all others are older. An operation is accepted
+/// before its batch gets its id, and a day makes up for clocks that are set back.
 const LINES: &str = "
-    WITH lines AS (
-        (SELECT id, kind, true AS debit, amount, payer_balance AS balance, payer_version AS version,
-                payer_leaf AS leaf, batch, payee AS counterparty, created_at
-         FROM account.operations
-         WHERE payer = $1 AND outcome = 1 AND kind <> 7 AND payer_version IS NOT NULL
-           AND ($2::smallint IS NULL OR kind = $2)
-           AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::timestamptz IS NULL OR created_at < $4)
-           AND ($5::bigint IS NULL OR (payer_version, id) < ($5, $6::uuid))
-         ORDER BY payer_version DESC, id DESC LIMIT $7)
+    WITH RECURSIVE thread AS (
+        SELECT CASE WHEN $6::uuid IS NULL THEN h.newest WHEN c.payer = $1 THEN c.payer_previous
+                    ELSE c.payee_previous END AS next, account.first_id($3::timestamptz - interval '1 day') AS oldest,
+               NULL::uuid AS id, NULL::smallint AS kind, NULL::boolean AS debit, NULL::numeric AS amount,
+               NULL::numeric AS balance, NULL::bigint AS version, NULL::int AS leaf, NULL::uuid AS batch,
+               NULL::uuid AS counterparty, NULL::timestamptz AS created_at
+        FROM account.accounts a JOIN account.heads h ON h.channel_id = a.channel_id
+        LEFT JOIN account.operations c ON c.id = $6
+        WHERE a.id = $1
         UNION ALL
-        (SELECT id, kind, false, amount, payee_balance, payee_version, payee_leaf, batch, payer, created_at
-         FROM account.operations
-         WHERE payee = $1 AND outcome = 1 AND kind <> 7 AND payee_version IS NOT NULL
-           AND ($2::smallint IS NULL OR kind = $2)
-           AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::timestamptz IS NULL OR created_at < $4)
-           AND ($5::bigint IS NULL OR (payee_version, id) < ($5, $6::uuid))
-         ORDER BY payee_version DESC, id DESC LIMIT $7)
+        SELECT CASE WHEN o.payer = $1 THEN o.payer_previous ELSE o.payee_previous END, t.oldest,
+               o.id, o.kind, coalesce(o.payer = $1, false),
+               o.amount, CASE WHEN o.payer = $1 THEN o.payer_balance ELSE o.payee_balance END,
+               CASE WHEN o.payer = $1 THEN o.payer_version ELSE o.payee_version END,
+               CASE WHEN o.payer = $1 THEN o.payer_leaf ELSE o.payee_leaf END, o.batch,
+               CASE WHEN o.payer = $1 THEN o.payee ELSE o.payer END, o.created_at
+        FROM thread t CROSS JOIN LATERAL (SELECT * FROM account.operations n WHERE n.id = t.next LIMIT 1) o
+        WHERE t.oldest IS NULL OR t.batch IS NULL OR t.batch >= t.oldest
     )
-    SELECT l.*,
+    SELECT t.*,
            (SELECT d.id FROM account.deposits d
-            WHERE l.kind = 5 AND d.account_id = $1 AND d.operation_id = l.id LIMIT 1) AS deposit
-    FROM lines l
-    ORDER BY l.version DESC, l.id DESC LIMIT $7";
+            WHERE t.kind = 5 AND d.account_id = $1 AND d.operation_id = t.id LIMIT 1) AS deposit
+    FROM thread t
+    WHERE t.id IS NOT NULL AND t.kind <> 7 AND ($2::smallint IS NULL OR t.kind = $2)
+      AND ($3::timestamptz IS NULL OR t.created_at >= $3) AND ($4::timestamptz IS NULL OR t.created_at < $4)
+    LIMIT $5";
 
 /// Lines of an account, newest first.
 pub async fn lines(pool: &PgPool, filter: &LineFilter) -> sqlx::Result<Vec<Line>> {
@@ -133,9 +139,8 @@ pub async fn lines(pool: &PgPool, filter: &LineFilter) -> sqlx::Result<Vec<Line>
         .bind(filter.kind.map(|kind| kind as i16))
         .bind(filter.from)
         .bind(filter.to)
-        .bind(filter.before.map(|(version, _)| version.cast_signed()))
-        .bind(filter.before.map(|(_, id)| id))
         .bind(filter.limit)
+        .bind(filter.before)
         .fetch_all(pool)
         .await?;
     let places = rows

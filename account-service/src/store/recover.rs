@@ -57,6 +57,8 @@ pub struct NextHead<'a> {
     pub hash: Hash32,
     /// The batch that carries the signatures.
     pub batch: Uuid,
+    /// The newest operation of the account.
+    pub newest: Option<Uuid>,
 }
 
 /// Puts a head. One row, or none when the one there is another.
@@ -65,15 +67,16 @@ pub async fn put_head(connection: &mut PgConnection, head: NextHead<'_>) -> sqlx
     let done = sqlx::query(
         "INSERT INTO account.heads AS h (channel_id, account_id, hub_id, status, epoch, version,
             ack_version, hub_balance, user_balance, hub_locked, user_locked, withdrawn, deposited,
-            credited, locks_hash, transfers_root, state_hash, batch)
-         VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            credited, locks_hash, transfers_root, state_hash, batch, newest)
+         VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19)
          ON CONFLICT (channel_id) DO UPDATE SET version = excluded.version,
             ack_version = excluded.ack_version, hub_balance = excluded.hub_balance,
             user_balance = excluded.user_balance, hub_locked = excluded.hub_locked,
             user_locked = excluded.user_locked, withdrawn = excluded.withdrawn,
             deposited = excluded.deposited, credited = excluded.credited,
             locks_hash = excluded.locks_hash, transfers_root = excluded.transfers_root,
-            state_hash = excluded.state_hash, batch = excluded.batch
+            state_hash = excluded.state_hash, batch = excluded.batch,
+            newest = excluded.newest
          WHERE h.state_hash = $18 AND h.epoch = excluded.epoch AND h.version < excluded.version",
     )
     .bind(PgChannelId(state.channel_id))
@@ -94,6 +97,7 @@ pub async fn put_head(connection: &mut PgConnection, head: NextHead<'_>) -> sqlx
     .bind(PgHash(head.hash))
     .bind(head.batch)
     .bind(PgHash(head.from_hash))
+    .bind(head.newest)
     .execute(connection)
     .await?;
     Ok(done.rows_affected())

@@ -27,5 +27,6 @@ mod rows;
 mod seed;
 mod semantics;
 mod setback;
+mod threads;
 mod transport;
 mod withdrawals;

@@ -65,6 +65,7 @@ async fn replicas_at_war_over_channels_and_keys_do_everything_once() {
     .await
     .unwrap();
     assert_eq!((rows, keys), (60, 60));
+    crate::threads::assert_whole(&one.pool).await;
     two.stop().await;
     one.stop().await;
 }

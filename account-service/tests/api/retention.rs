@@ -49,12 +49,19 @@ pub async fn age(server: &Server) {
          CREATE FUNCTION older(id uuid) RETURNS uuid LANGUAGE sql AS $$
             SELECT (lpad(to_hex(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint - {AGE}::bigint * 86400000), 12, '0')
                 || substr(replace(id::text, '-', ''), 13))::uuid $$;
-         UPDATE account.operations SET id = older(id), batch = older(batch), created_at = created_at - interval '{AGE} days';
+         UPDATE account.operations SET id = older(id), batch = older(batch), payer_previous = older(payer_previous),
+            payee_previous = older(payee_previous), created_at = created_at - interval '{AGE} days';
          UPDATE account.operation_keys SET operation = older(operation);
          UPDATE account.batches SET id = older(id), created_at = created_at - interval '{AGE} days', handed = true;
          UPDATE account.batch_states SET id = older(id);
-         UPDATE account.heads SET batch = older(batch);
-         UPDATE account.carried SET batch = older(batch);
+         UPDATE account.heads SET batch = older(batch), newest = older(newest);
+         UPDATE account.carried c SET batch = older(batch), thread = account.bits_id((
+            SELECT bit_xor(account.id_bits(id)) FROM (
+                SELECT newest AS id FROM account.heads h WHERE h.account_id = c.account
+                UNION ALL SELECT id FROM account.operations o WHERE c.account IN (o.payer, o.payee) AND outcome = 1
+                UNION ALL SELECT payer_previous FROM account.operations o WHERE o.payer = c.account AND outcome = 1
+                UNION ALL SELECT payee_previous FROM account.operations o WHERE o.payee = c.account AND outcome = 1
+            ) i));
          UPDATE account.kept_leaves SET batch = older(batch);
          UPDATE account.retention SET keys_from = older(keys_from), journal_from = older(journal_from),
             whole_from = older(whole_from), states_from = older(states_from), copied_to = older(copied_to)

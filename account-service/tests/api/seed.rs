@@ -5,7 +5,7 @@ use crate::harness::{CHANNELS, CUSTODY, Server};
 use account_service::engine::{Kind, NewAccount};
 use account_service::store::batches::{self, CommittedBatch};
 use account_service::store::directory::{self, Account};
-use account_service::store::heads::{self, Advance, NewHead};
+use account_service::store::heads::{self, Advance, Head, NewHead};
 use account_service::store::hubs_write;
 use hub_client::{FundingMode, Terms};
 use hub_core::fold::{Fold, Successor};
@@ -18,6 +18,7 @@ use hub_core::{
 use runtime::pg::PgAmount;
 use serde_json::json;
 use signer::Signer;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 pub const CAPACITY: u128 = 10_000_000_000 * 10_u128.pow(18);
@@ -121,6 +122,7 @@ impl Bank {
                 account: self.account_of(next),
                 state: next.state,
                 state_hash: next.state.hash_struct(),
+                newest: None,
             })
             .collect();
         let rows = heads::insert(&mut connection, self.terms.hub_id, batch, &new).await;
@@ -170,13 +172,15 @@ impl Bank {
         let batch = self.commit(&mut connection, &states).await;
         let advances: Vec<_> = states
             .iter()
-            .map(|next| Advance {
-                from: *held
-                    .iter()
-                    .find(|head| head.state.channel_id == next.state.channel_id)
-                    .unwrap(),
-                to: next.state,
-                to_hash: next.state.hash_struct(),
+            .map(|next| {
+                let of_channel = |head: &&Head| head.state.channel_id == next.state.channel_id;
+                let from = *held.iter().find(of_channel).unwrap();
+                Advance {
+                    from,
+                    to: next.state,
+                    to_hash: next.state.hash_struct(),
+                    newest: from.newest,
+                }
             })
             .collect();
         let rows = heads::advance(&mut connection, &advances, batch).await;
@@ -245,6 +249,7 @@ impl Bank {
         id
     }
 
+    /// Writes an operation at the end of the threads of its accounts.
     async fn write_operation(
         &self,
         connection: &mut sqlx::PgConnection,
@@ -263,11 +268,19 @@ impl Bank {
         let (payer, payee) = (side(posting.payer), side(posting.payee));
         let id = Uuid::now_v7();
         let owner = self.accounts[posting.payee.or(posting.payer).unwrap()].owner;
+        let newest: HashMap<Uuid, Option<Uuid>> =
+            sqlx::query_as("SELECT account_id, newest FROM account.heads")
+                .fetch_all(&mut *connection)
+                .await
+                .unwrap()
+                .into_iter()
+                .collect();
+        let previous = |side: Option<(Uuid, u64, Amount, usize)>| newest[&side?.0];
         sqlx::query(
             "INSERT INTO account.operations (id, hub_id, kind, outcome, owner, route, idem_key, request_hash,
                 payer, payee, amount, payer_version, payee_version, payer_balance, payee_balance,
-                payer_leaf, payee_leaf, batch, client_ref, created_at)
-             VALUES ($1, $2, $3, 1, $4, 8, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $5, $17)",
+                payer_leaf, payee_leaf, batch, client_ref, created_at, payer_previous, payee_previous)
+             VALUES ($1, $2, $3, 1, $4, 8, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $5, $17, $18, $19)",
         )
         .bind(id)
         .bind(self.terms.hub_id)
@@ -286,9 +299,17 @@ impl Bank {
         .bind(payee.map(|(.., leaf)| leaf as i32))
         .bind(batch)
         .bind(runtime::clock::now())
-        .execute(connection)
+        .bind(previous(payer))
+        .bind(previous(payee))
+        .execute(&mut *connection)
         .await
         .unwrap();
+        sqlx::query("UPDATE account.heads SET newest = $1 WHERE account_id = ANY($2)")
+            .bind(id)
+            .bind(vec![payer.map(|(id, ..)| id), payee.map(|(id, ..)| id)])
+            .execute(connection)
+            .await
+            .unwrap();
         id
     }
 }

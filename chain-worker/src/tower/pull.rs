@@ -270,6 +270,7 @@ async fn sort_out(
     let opened = opened
         .await
         .map_err(|error| HubError::Unknown(error.to_string()))?;
+    memory.signers.make_room();
     let channels: HashSet<ChannelId> = opened
         .iter()
         .filter_map(|(batch, _)| batch.as_ref().ok())

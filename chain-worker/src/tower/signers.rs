@@ -23,12 +23,17 @@ impl Signers {
         self.channels.contains_key(channel)
     }
 
-    /// Remembers channels.
-    pub fn remember(&mut self, known: impl IntoIterator<Item = (ChannelId, ChannelParams)>) {
+    /// Makes room for the channels of batches that are about to be checked. Not while they are: what
+    /// is known of them already would be forgotten.
+    pub fn make_room(&mut self) {
         if self.channels.len() > REMEMBERED {
             // Rare and cheap to refill.
             self.channels.clear();
         }
+    }
+
+    /// Remembers channels.
+    pub fn remember(&mut self, known: impl IntoIterator<Item = (ChannelId, ChannelParams)>) {
         for (channel, params) in known {
             let same = |one: &ChannelParams| {
                 (one.hub, one.hub_signer, one.user_signer)

@@ -25,7 +25,7 @@ pub const DATABASE: &str = "chub";
 /// Locale and encoding of the cluster: text sorts by bytes, on every machine alike.
 pub const INITDB_ARGS: [&str; 2] = ["--encoding=UTF8", "--locale=C"];
 /// Server settings that differ from PostgreSQL's defaults or that the system's safety rests on.
-pub const SETTINGS: [(&str, &str); 6] = [
+pub const SETTINGS: [(&str, &str); 7] = [
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("max_connections", "200"),
@@ -33,6 +33,7 @@ pub const SETTINGS: [(&str, &str); 6] = [
     // full of that in half a minute. What is logged since is read again after a crash: 2.5 GB in
     // 20 s, and this bounds it to some 4 GB.
     ("max_wal_size", "8GB"),
+    ("wal_compression", "lz4"),
     // Array statements are short; compiling them costs more than running them.
     ("jit", "off"),
     ("log_min_messages", "warning"),

@@ -44,6 +44,7 @@ pub async fn run(
         );
         findings.merge(found, max);
     };
+    let mut unthreaded = Vec::new();
     let mut heads = 0;
     let mut rows = copy::rows(&mut context.tx, journal::BALANCES, journal::balance_of).await?;
     while let Some(head) = rows.try_next().await? {
@@ -52,11 +53,29 @@ pub async fn run(
         if sum.total() != Some(head.total) || sum.version() != Some(head.version) {
             let of_head = Some((head.total, head.version));
             differ(head.channel, head.account, of_head, &sum);
+        } else if head.newest.unwrap_or_default() != sum.newest() {
+            unthreaded.push((head.channel, head.account, head.newest));
         }
     }
     drop(rows);
     for (account, sum) in ledger.without_head(accounts) {
         differ(ChannelId::default(), account, None, &sum);
+    }
+    for (channel, account, newest) in unthreaded {
+        // An operation that is missing or wrong is named, and so is a head.
+        if !context.named.operations.contains(&channel)
+            && !context.named.heads.contains_key(&channel)
+        {
+            let newest = newest.map_or("none".to_owned(), |id| id.to_string());
+            let mut findings = Findings::default();
+            findings.found(
+                (CheckId::R4, Class::Tamper),
+                Row::account("accounts", account),
+                format!("each operation but newest={newest} before another one"),
+                "a thread that leaves some out, or ends elsewhere",
+            );
+            context.merge(findings);
+        }
     }
     context.findings.compared(CheckId::R4, heads);
     // Where operations are traced, each one's balance was followed to that of its state.

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// The channel of each account. With its [`Sum`] some 110 bytes an account.
+/// The channel of each account. With its [`Sum`] some 130 bytes an account.
 #[derive(Debug, Default)]
 pub struct Accounts(IndexMap<Uuid, ChannelId, foldhash::fast::RandomState>);
 
@@ -51,6 +51,8 @@ pub struct Sum {
     /// The newest version they are part of, and whether there is one.
     version: i64,
     has_version: bool,
+    /// The id of each operation, exclusive-or'd with the one before it.
+    thread: u128,
     /// Whether there are any.
     exists: bool,
     /// Whether a head was compared with it.
@@ -61,6 +63,7 @@ impl Sum {
     fn add(&mut self, change: &Change) {
         self.exists = true;
         self.net = self.net.saturating_add(change.net);
+        self.thread ^= change.thread;
         if let Some(version) = change.version {
             self.version = if self.has_version {
                 self.version.max(version)
@@ -76,6 +79,11 @@ impl Sum {
         u128::try_from(self.net).ok().map(Amount::new)
     }
 
+    /// The newest operation of the thread, when each of the others comes before another one.
+    pub fn newest(&self) -> Uuid {
+        Uuid::from_u128(self.thread)
+    }
+
     /// The newest version.
     pub fn version(&self) -> Option<i64> {
         self.has_version.then_some(self.version)
@@ -88,6 +96,7 @@ struct Change {
     owner: Owner,
     net: i128,
     version: Option<i64>,
+    thread: u128,
 }
 
 /// What operations do to accounts and hubs.
@@ -122,6 +131,7 @@ pub fn take_apart(
                         owner,
                         net,
                         version: side.version,
+                        thread: operation.id.as_u128() ^ side.previous.map_or(0, |id| id.as_u128()),
                     });
                     legs::Side {
                         channel,
@@ -188,6 +198,7 @@ impl Ledger {
             owner: accounts.find(carried.account).0,
             net: if carried.is_negative { -net } else { net },
             version: Some(carried.version),
+            thread: carried.thread.as_u128(),
         };
         self.sum(change.owner).add(&change);
     }

@@ -17,11 +17,13 @@ pub struct Balance {
     pub total: Amount,
     /// The version.
     pub version: i64,
+    /// The newest operation.
+    pub newest: Option<Uuid>,
 }
 
 /// The balances of all heads, as a constant to be copied.
 pub const BALANCES: &str =
-    "SELECT channel_id, account_id, user_balance + user_locked, version FROM account.heads";
+    "SELECT channel_id, account_id, user_balance + user_locked, version, newest FROM account.heads";
 
 /// From a row of [`BALANCES`].
 pub fn balance_of(fields: &mut Fields<'_>) -> sqlx::Result<Balance> {
@@ -33,24 +35,23 @@ pub fn balance_of(fields: &mut Fields<'_>) -> sqlx::Result<Balance> {
         account: there(fields.uuid()?)?,
         total: there(fields.amount()?)?,
         version: there(fields.big()?)?,
+        newest: fields.uuid()?,
     })
 }
 
 const LAST_ENTRIES: &str = "
-    SELECT h.account_id::text AS key, concat('an operation of version ', h.version, ' with balance ', h.user_balance) AS expected,
+    SELECT h.account_id::text AS key, concat('a newest operation of version ', h.version) AS expected,
            'none' AS found
     FROM account.heads h
     WHERE NOT EXISTS (
-            SELECT 1 FROM account.operations o WHERE o.payer = h.account_id AND o.outcome = 1
-              AND o.payer_version = h.version AND o.payer_balance = h.user_balance)
-      AND NOT EXISTS (
-            SELECT 1 FROM account.operations o WHERE o.payee = h.account_id AND o.outcome = 1
-              AND o.payee_version = h.version AND o.payee_balance = h.user_balance)
+            SELECT 1 FROM account.operations o WHERE o.id = h.newest AND o.outcome = 1
+              AND (o.payer = h.account_id AND o.payer_version = h.version
+                OR o.payee = h.account_id AND o.payee_version = h.version))
       AND NOT EXISTS (
             SELECT 1 FROM account.carried c WHERE c.account = h.account_id AND c.version = h.version)
     ORDER BY h.account_id LIMIT $1";
 
-/// Accounts of which no operation has the balance that the head has.
+/// Accounts whose newest operation is not of the version that the head has.
 pub async fn without_last_entry(
     connection: &mut PgConnection,
     limit: i64,

@@ -38,11 +38,13 @@ pub struct Side {
     pub balance: Option<Amount>,
     /// Index of the state in the batch.
     pub leaf: Option<i32>,
+    /// The account's operation before this one.
+    pub previous: Option<Uuid>,
 }
 
 const BY_BATCH: &str = "
-    SELECT batch, id, hub_id, kind, amount, payer, payer_version, payer_balance, payer_leaf,
-           payee, payee_version, payee_balance, payee_leaf
+    SELECT batch, id, hub_id, kind, amount, payer, payer_version, payer_balance, payer_leaf, payer_previous,
+           payee, payee_version, payee_balance, payee_leaf, payee_previous
     FROM account.operations WHERE outcome = 1 ORDER BY batch";
 
 /// All of them.
@@ -67,11 +69,13 @@ fn side(fields: &mut Fields<'_>) -> sqlx::Result<Option<Side>> {
     // What is no amount is not the balance after it either, and is named as that.
     let balance = fields.bytes()?.and_then(|b| decode_numeric(b).ok());
     let leaf = fields.int()?;
+    let previous = fields.uuid()?;
     Ok(account.map(|account| Side {
         account,
         version,
         balance,
         leaf,
+        previous,
     }))
 }
 
@@ -86,12 +90,14 @@ pub struct Carried {
     pub is_negative: bool,
     /// The newest version they are part of.
     pub version: i64,
+    /// Their ids, each exclusive-or'd with the one before it.
+    pub thread: Uuid,
 }
 
 /// What was carried of each account.
 pub fn carried(connection: &mut PgConnection) -> BoxStream<'_, sqlx::Result<PgRow>> {
     sqlx::query(
-        "SELECT account, abs(net) AS net, net < 0 AS negative, version FROM account.carried",
+        "SELECT account, abs(net) AS net, net < 0 AS negative, version, thread FROM account.carried",
     )
     .fetch(connection)
 }
@@ -103,6 +109,7 @@ pub fn carried_of(row: &PgRow) -> sqlx::Result<Carried> {
         net: row.try_get::<PgAmount, _>("net")?.0,
         is_negative: row.try_get("negative")?,
         version: row.try_get("version")?,
+        thread: row.try_get("thread")?,
     })
 }
 

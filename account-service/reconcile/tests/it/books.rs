@@ -47,6 +47,8 @@ pub struct Account {
     pub hub_held: (State, u64),
     pub facts: Facts,
     max_signed: u64,
+    /// The newest operation.
+    newest: Option<Uuid>,
 }
 
 pub struct Hub {
@@ -206,6 +208,7 @@ impl Books {
             hub_held: (State::null(channel, 0, terms.capacity), 0),
             facts: Facts::default(),
             max_signed: 0,
+            newest: None,
         });
         self.accounts.len() - 1
     }
@@ -302,16 +305,16 @@ impl Books {
         let states: Vec<_> = successors.iter().map(|next| next.state).collect();
         let batch = self.sign(hub, &states, fate);
         if matches!(fate, Fate::Committed | Fate::NotHanded) {
+            let channels: Vec<_> = self.accounts.iter().map(|a| a.channel).collect();
             let leaf = |at: usize| {
-                let channel = self.accounts[at].channel;
-                states
-                    .iter()
-                    .position(|state| state.channel_id == channel)
-                    .unwrap()
+                let of_channel = |state: &State| state.channel_id == channels[at];
+                states.iter().position(of_channel).unwrap()
             };
             let hub_id = self.hubs[hub].terms.hub_id;
             let mut rows = Vec::new();
             for (id, kind, payer, payee, amount, (payer_balance, payee_balance)) in posted {
+                let [payer_previous, payee_previous] =
+                    [payer, payee].map(|at| self.accounts[at?].newest.replace(id));
                 rows.push(json!({
                     "id": id, "hub_id": hub_id, "kind": kind, "outcome": 1, "owner": Uuid::nil(),
                     "route": 8, "idem_key": self.key_of(id, orders, &ids), "request_hash": bytes([0; 32]),
@@ -320,6 +323,7 @@ impl Books {
                     "payer_version": payer.map(|at| states[leaf(at)].version),
                     "payee_version": payee.map(|at| states[leaf(at)].version),
                     "payer_leaf": payer.map(leaf), "payee_leaf": payee.map(leaf),
+                    "payer_previous": payer_previous, "payee_previous": payee_previous,
                     "batch": batch, "created_at": NOW,
                 }));
                 self.operations.push(id);
@@ -558,6 +562,7 @@ impl Books {
                 head["hub_id"] = json!(hub_id);
                 head["status"] = json!(1);
                 head["batch"] = json!(batch);
+                head["newest"] = json!(account.newest);
                 add("account.heads", head);
                 let Facts {
                     executed,

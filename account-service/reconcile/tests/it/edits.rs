@@ -289,6 +289,28 @@ async fn an_edited_operation_is_one_break() {
 }
 
 #[tokio::test]
+async fn a_thread_that_leaves_an_operation_out_is_one_break() {
+    for edit in [
+        "UPDATE account.operations SET payer_previous = NULL WHERE id = '{id}' AND payer_previous IS NOT NULL",
+        "UPDATE account.operations SET payer_previous = id WHERE id = '{id}'",
+        "UPDATE account.heads h SET newest = o.payer_previous FROM account.operations o
+         WHERE h.newest = o.id AND h.account_id = o.payer AND o.id = '{id}'",
+        "UPDATE account.heads h SET newest = NULL FROM account.operations o
+         WHERE h.newest = o.id AND h.account_id = o.payer AND o.id = '{id}'",
+    ] {
+        let (world, _) = World::new().await;
+        let id = lone_transfer(&world);
+        world.edit(&edit.replace("{id}", &id.to_string())).await;
+        let named = world.named().await;
+        let tables: Vec<_> = named
+            .iter()
+            .map(|(check, table, _)| (*check, &**table))
+            .collect();
+        assert_eq!(tables, [(R4, "account.accounts")], "{edit}");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_operation_is_named_by_the_states_it_was_part_of() {
     names(
         |world, _| {
