@@ -114,7 +114,11 @@ pub async fn list(call: Call) -> Answer {
         kind: query.optional_word("type", KINDS),
         from: query.optional_time("from"),
         to: query.optional_time("to"),
-        before: page.after.as_deref().and_then(|text| text.parse().ok()),
+        // Cursors from before there were threads have the version in front.
+        before: page
+            .after
+            .as_deref()
+            .and_then(|text| text.rsplit(':').next()?.parse().ok()),
         limit: page.rows(),
     };
     query.finish()?;
